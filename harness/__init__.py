@@ -1,0 +1,1 @@
+"""A GGUF in, a run out; runs compared, gated and reported."""

@@ -1,0 +1,59 @@
+"""What every command shares: one JSON object, one error line, one exit code.
+
+Results go to standard output, progress and errors to standard error. Exit codes: 0 success, 1 a
+failed gate, 2 bad input, 130 interrupted.
+"""
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from metrics.errors import WeighinError
+
+EXIT_BAD_INPUT = 2
+EXIT_INTERRUPTED = 130
+
+JsonFlag = Annotated[
+    bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")
+]
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on standard output; NaN is refused, since JSON has none."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def note(text: str) -> None:
+    """Say one line of progress on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def run_app(app: typer.Typer) -> int:
+    """Run a Typer app and turn expected failures into one line and an exit code.
+
+    Returns:
+        The exit code: the app's own, 2 for bad input, 130 for Ctrl-C.
+    """
+    try:
+        code = app(standalone_mode=False)
+        return int(code) if isinstance(code, int) else 0
+    except WeighinError as error:
+        return _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        note("weighin: interrupted")
+        return EXIT_INTERRUPTED
+    except typer.Exit as stop:
+        return int(stop.exit_code)
+    except Exception as error:
+        # Typer's own usage errors; recent Typer bundles its click, so they are known by shape.
+        format_message = getattr(error, "format_message", None)
+        if format_message is None:
+            raise
+        return _fail(str(format_message()))
+
+
+def _fail(message: str) -> int:
+    note("weighin: error: " + " ".join(message.split()))
+    return EXIT_BAD_INPUT

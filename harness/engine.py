@@ -1,0 +1,193 @@
+"""The engine: one GGUF in a child process that generates wave after wave.
+
+Knows how to start the child, speak with it and bury it; nothing of tasks, scores or run folders.
+A failed assertion in llama.cpp or a lack of memory ends the child alone: here it becomes one
+`EngineError` with the last of llama.cpp's log.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from harness.llama import EngineError
+from harness.settings import EngineSettings, Sampling, default_threads
+
+CONTEXT_STEP = 256
+"""Contexts are rounded up to whole blocks of llama.cpp's KV cache."""
+
+DEFAULT_PARALLEL_CPU = 16
+DEFAULT_PARALLEL_GPU = 64
+CACHE_SHARE_OF_MEMORY = 0.25
+"""Most of the machine's memory that a default number of sequences may claim for its KV cache."""
+
+LOG_TAIL_LINES = 3
+"""Lines of llama.cpp's log that an error repeats."""
+
+Progress = Callable[[int, int], None]
+"""Told how many answers of the wave are finished, and how many tokens are made."""
+
+
+class Engine:
+    """llama.cpp with one model loaded, ready for waves; a context manager."""
+
+    def __init__(self, path: Path, settings: EngineSettings, *, log: Path) -> None:
+        """Start the child and load the model.
+
+        Args:
+            path: The GGUF.
+            settings: What the user asked for.
+            log: File that llama.cpp's log is appended to.
+
+        Raises:
+            EngineError: The model cannot be loaded.
+        """
+        self.path = path
+        self.asked = settings
+        self.settings = settings
+        """The settings as resolved by `open`."""
+        self._log_path = log
+        self._log: IO[bytes] = log.open("ab")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harness.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env={
+                # Threads that wait for work sleep instead of spinning: on a busy machine spinning
+                # costs many times the work itself.
+                "OMP_WAIT_POLICY": "passive",
+                "GGML_NO_BACKTRACE": "1",
+                **os.environ,
+            },
+        )
+        try:
+            answer = self._ask({"op": "load", "path": str(path), "gpu_layers": settings.gpu_layers})
+        except BaseException:
+            self.close()
+            raise
+        self.facts: dict[str, Any] = answer["facts"]
+        self.metadata: dict[str, str] = answer["metadata"]
+        self.system_info: str = answer["system_info"]
+        self._gpu: bool = answer["gpu_offload"]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def tokenize(self, texts: Sequence[str], *, add_special: bool) -> list[list[int]]:
+        """Token ids of rendered prompts, special tokens recognised where they are written out."""
+        answer = self._ask({"op": "tokenize", "texts": list(texts), "add_special": add_special})
+        tokens: list[list[int]] = answer["tokens"]
+        return tokens
+
+    def open(self, n_tokens: int) -> EngineSettings:
+        """Open the context in which waves are generated.
+
+        Args:
+            n_tokens: Prompt and answer tokens that the longest sequence may need.
+
+        Returns:
+            The settings with every choice made, as the run records them.
+        """
+        context = self.asked.context or -(-n_tokens // CONTEXT_STEP) * CONTEXT_STEP
+        self.settings = self.asked.model_copy(
+            update={
+                "context": context,
+                "parallel": self.asked.parallel or self._default_parallel(context),
+                "threads": self.asked.threads or default_threads(),
+            }
+        )
+        self._ask({"op": "open", "settings": self.settings.model_dump()})
+        return self.settings
+
+    def generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        seeds: Sequence[int],
+        sampling: Sampling,
+        progress: Progress | None = None,
+    ) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """Generate one wave.
+
+        Args:
+            prompts: Token ids, at least one each.
+            seeds: One seed a prompt for its sampler.
+            sampling: How tokens are chosen and answers end.
+            progress: Told of progress about twice a second.
+
+        Returns:
+            For each prompt `text`, `n_prompt_tokens`, `n_tokens`, `stop_reason`; and the times of
+            the wave: `decode_s`, `sample_s`, `total_s`, `n_steps`.
+        """
+        answer = self._ask(
+            {
+                "op": "generate",
+                "prompts": [list(p) for p in prompts],
+                "seeds": list(seeds),
+                "sampling": sampling.model_dump(mode="json"),
+            },
+            progress,
+        )
+        return answer["generated"], answer["times"]
+
+    def close(self) -> None:
+        """End the child at once; nothing in it needs saving."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            if stream is not None:
+                stream.close()
+
+    def _default_parallel(self, context: int) -> int:
+        """Sequences that fit into a share of the machine's memory, at most the usual number."""
+        import psutil
+
+        head = self.facts["n_embedding"] / max(self.facts["n_heads"], 1)
+        heads = max(self.facts["n_heads_kv"], 1)
+        bytes_per_token = 2 * 2 * head * heads * self.facts["n_layers"]
+        room = CACHE_SHARE_OF_MEMORY * psutil.virtual_memory().total
+        fits = int(room / (bytes_per_token * context)) - 1
+        usual = DEFAULT_PARALLEL_GPU if self._gpu else DEFAULT_PARALLEL_CPU
+        return max(1, min(usual, fits))
+
+    def _ask(self, request: dict[str, Any], progress: Progress | None = None) -> dict[str, Any]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            stdin.write(json.dumps(request).encode() + b"\n")
+            stdin.flush()
+        except BrokenPipeError:
+            raise self._death() from None
+        for line in stdout:
+            message: dict[str, Any] = json.loads(line)
+            if "progress" in message:
+                if progress is not None:
+                    progress(message["progress"]["n_done"], message["progress"]["n_tokens"])
+                continue
+            if "error" in message:
+                raise EngineError(f"{message['error']}{self._last_words()}")
+            result: dict[str, Any] = message["result"]
+            return result
+        raise self._death()
+
+    def _death(self) -> EngineError:
+        status = self._process.wait()
+        how = f"killed by signal {-status}" if status < 0 else f"exit code {status}"
+        return EngineError(f"{self.path}: llama.cpp's process died ({how}){self._last_words()}")
+
+    def _last_words(self) -> str:
+        lines = self._log_path.read_text("utf-8", "replace").splitlines()
+        told = [line.strip() for line in lines if line.strip()][-LOG_TAIL_LINES:]
+        return "; its log ends: " + " | ".join(told) if told else ""

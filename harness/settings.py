@@ -1,0 +1,95 @@
+"""Settings of a run: everything about the engine and the sampling that could change a byte.
+
+Knows no model and no prompt. Defaults depend on the machine's total memory and processors, never
+on what happens to be free, so that one machine resolves them the same way every time.
+Source: llama.cpp's `include/llama.h` for the engine, its sampler chain for the sampling.
+"""
+
+import hashlib
+import os
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
+"""Type of the KV cache; llama.cpp's own names."""
+
+IFEVAL_MAX_TOKENS = 1280
+"""New tokens for one IFEval answer, as in lm-eval's task."""
+
+PROSE_MAX_TOKENS = 1024
+"""New tokens for one piece of prose: 750 scored words and room to end."""
+
+
+class EngineSettings(BaseModel):
+    """How llama.cpp is asked to run; None means that the engine chooses and records its choice."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    parallel: int | None = Field(default=None, ge=1, le=256)
+    """Sequences decoded in one batch."""
+
+    context: int | None = Field(default=None, ge=16)
+    """Tokens of context per sequence; by default what the longest prompt and answer need."""
+
+    batch: int = Field(default=2048, ge=16)
+    """Most tokens handed to one decode call."""
+
+    micro_batch: int = Field(default=512, ge=16)
+    """Most tokens computed at once."""
+
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads; by default the physical cores that this process may use."""
+
+    gpu_layers: int = Field(default=-1, ge=-1)
+    """Layers put on a GPU where there is one; -1 is all of them."""
+
+    flash_attention: Literal["auto", "on", "off"] = "auto"
+
+    cache_type: CacheType = "f16"
+    """Type of both halves of the KV cache."""
+
+    wave: int = Field(default=64, ge=1)
+    """Prompts per wave: the unit of scheduling, of saving and of early stopping."""
+
+
+class Sampling(BaseModel):
+    """How the next token is chosen. Temperature 0 is greedy and ignores the rest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(default=0.0, ge=0)
+    top_k: int = Field(default=40, ge=0)
+    """Keep the k likeliest tokens; 0 keeps all."""
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    min_p: float = Field(default=0.05, ge=0, le=1)
+    seed: int = Field(default=0, ge=0)
+    """Seed of the run; each prompt and sample draws from a seed of its own, derived from it."""
+    max_tokens: int = Field(default=IFEVAL_MAX_TOKENS, ge=1)
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer; they are cut from it."""
+
+
+GREEDY = Sampling()
+"""What IFEval asks for."""
+
+PROSE = Sampling(temperature=0.8, max_tokens=PROSE_MAX_TOKENS)
+"""Seeded sampling with llama.cpp's default chain, for prose."""
+
+
+def derived_seed(seed: int, prompt_id: str, sample: int) -> int:
+    """A 32-bit seed for one sample of one prompt, whatever else is in the run.
+
+    Never 0xFFFFFFFF, which llama.cpp reads as "draw one yourself".
+    """
+    digest = hashlib.sha256(f"{seed}\0{prompt_id}\0{sample}".encode()).digest()
+    return int.from_bytes(digest[:4], "little") % 0xFFFFFFFF
+
+
+def default_threads() -> int:
+    """Physical cores that this process may use, at least 1."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    physical = psutil.cpu_count(logical=False)
+    return max(1, min(allowed or 1, physical or allowed or 1))

@@ -1,0 +1,150 @@
+"""The child process in which llama.cpp lives.
+
+Reads one JSON request a line from standard input and answers on standard output; everything that
+llama.cpp or Python prints otherwise goes to standard error, which the parent keeps as the run's
+log. Knows models and tokens; nothing of tasks, scores or run folders. Not for users:
+`harness.engine` starts it.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TextIO
+
+from harness.decode import Request, decode_wave
+from harness.llama import Context, EngineError, Model, quiet_log
+from harness.settings import EngineSettings, Sampling
+
+PROGRESS_INTERVAL_S = 0.5
+"""Seconds between two progress messages."""
+
+PARENT_CHECK_S = 1.0
+"""Seconds between two looks at whether the parent still lives."""
+
+
+class Worker:
+    """Answers the parent's requests, one at a time."""
+
+    def __init__(self, reply: Callable[[dict[str, Any]], None]) -> None:
+        self.reply = reply
+        self.model: Model | None = None
+        self.context: Context | None = None
+        self.settings = EngineSettings()
+
+    def handle(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Do one operation and return its result."""
+        operation: Callable[..., dict[str, Any]] = {
+            "load": self.load,
+            "tokenize": self.tokenize,
+            "open": self.open,
+            "generate": self.generate,
+        }[request.pop("op")]
+        return operation(**request)
+
+    def load(self, path: str, gpu_layers: int) -> dict[str, Any]:
+        """Load a GGUF; answer with its facts and metadata."""
+        import llama_cpp
+
+        self.model = Model(Path(path), gpu_layers=gpu_layers)
+        return {
+            "facts": self.model.facts(),
+            "metadata": self.model.metadata(),
+            "system_info": llama_cpp.llama_print_system_info().decode(),
+            "gpu_offload": bool(llama_cpp.llama_supports_gpu_offload()),
+        }
+
+    def tokenize(self, texts: list[str], add_special: bool) -> dict[str, Any]:
+        """Token ids of rendered prompts."""
+        model = self._model()
+        return {"tokens": [model.tokenize(t, add_special=add_special) for t in texts]}
+
+    def open(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Open a context for generating; settings are resolved, none of them is None."""
+        if self.context is not None:
+            self.context.close()
+        self.settings = EngineSettings.model_validate(settings)
+        parallel, context = self.settings.parallel, self.settings.context
+        assert parallel is not None and context is not None
+        self.context = Context(
+            self._model(),
+            self.settings,
+            n_sequences=parallel + 1,
+            context=context,
+            outputs=parallel + 1,
+        )
+        return {"context": self.context.n_context}
+
+    def generate(
+        self, prompts: list[list[int]], seeds: list[int], sampling: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Generate the answers to one wave."""
+        assert self.context is not None and self.settings.parallel is not None
+        said = time.monotonic()
+
+        def progress(n_done: int, n_tokens: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if now - said >= PROGRESS_INTERVAL_S:
+                said = now
+                self.reply({"progress": {"n_done": n_done, "n_tokens": n_tokens}})
+
+        requests = [Request(tokens, seed) for tokens, seed in zip(prompts, seeds, strict=True)]
+        generated, times = decode_wave(
+            self.context,
+            requests,
+            Sampling.model_validate(sampling),
+            n_slots=self.settings.parallel,
+            on_step=progress,
+        )
+        return {"generated": [asdict(g) for g in generated], "times": asdict(times)}
+
+    def _model(self) -> Model:
+        assert self.model is not None
+        return self.model
+
+
+def main() -> None:
+    """Serve requests until standard input ends."""
+    # The terminal's Ctrl-C goes to the whole group; the parent decides what becomes of the wave.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # llama.cpp may print to file descriptor 1: keep that for the protocol alone.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    _die_with_parent()
+    log = quiet_log()
+    worker = Worker(lambda message: _write(answers, message))
+    for line in sys.stdin:
+        try:
+            result = worker.handle(json.loads(line))
+        except EngineError as error:
+            _write(answers, {"error": str(error)})
+        else:
+            _write(answers, {"result": result})
+    del log
+
+
+def _write(stream: TextIO, message: dict[str, Any]) -> None:
+    stream.write(json.dumps(message) + "\n")
+    stream.flush()
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone, so that a killed run leaves no model behind."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_CHECK_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Text and numbers in, numbers out: no model, no command line, no files but its own word lists."""

@@ -1,0 +1,1 @@
+"""Checkpoints and adapters in, a GGUF out, and the study around it."""
