@@ -344,8 +344,7 @@ def _features(prompt: Prompt) -> Counter[str]:
     if prompt.instructions:
         counts[f"{len(prompt.instructions)} instructions"] = 1
     if prompt.group is not None:
-        parts = prompt.group.split("/")
-        counts.update("/".join(parts[: i + 1]) for i in range(len(parts)))
+        counts.update({prompt.group, *(f"*{part}" for part in prompt.group.split("/"))})
     return counts
 
 

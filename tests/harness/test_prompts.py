@@ -325,3 +325,23 @@ def test_without_a_network_the_message_names_the_way_out(
     with pytest.raises(WeighinError, match="--ifeval-data") as caught:
         load_prompt_set("ifeval")
     assert "\n" not in str(caught.value)
+
+
+def test_prose_is_half_stories_and_half_conversations() -> None:
+    prose = load_prompt_set("prose")
+    assert prose.kind == "prose"
+    forms = Counter(str(prompt.group).split("/")[0] for prompt in prose.prompts)
+    assert forms == {"creative": 32, "roleplay": 32}
+    for prompt in prose.prompts:
+        roles = [message.role for message in prompt.messages]
+        if str(prompt.group).startswith("roleplay"):
+            assert roles[:4] == ["system", "user", "assistant", "user"]
+        else:
+            assert roles == ["user"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_eight_prose_prompts_hold_both_forms_and_every_genre(seed: int) -> None:
+    groups = [str(p.group).split("/") for p in load_prompt_set("prose", limit=8, seed=seed).prompts]
+    assert Counter(form for form, _ in groups) == {"creative": 4, "roleplay": 4}
+    assert len({genre for _, genre in groups}) == 8
