@@ -1,0 +1,90 @@
+"""Gates: what must hold before a text has any style to be scored.
+
+A text in, factors in [0, 1] out; knows nothing of the style metrics. Each gate is 1 for everything
+in the calibration data that a person wrote, and closes on one way of cheating or failing.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+
+from metrics.repetition import rep3g_whole
+from metrics.word_lists import determiners, stop_words
+
+FULL_LENGTH_WORDS = 250
+"""Words at which the length gate is open."""
+MIN_WORDS = 20
+"""Below this nothing about style can be told."""
+LOOP_LIMITS = (12.0, 32.0)
+"""Whole-text rep3g, percent: open up to the first, closed from the second."""
+SALAD_LIMITS = (0.18, 0.28)
+"""Share of determiners before a function word: open up to the first, closed from the second."""
+ENGLISH_LIMITS = (0.15, 0.25)
+"""Share of words that are English function words: closed up to the first, open from the second."""
+REFUSAL_MAX_WORDS = 300
+"""A longer text that begins like a refusal is taken for a story."""
+REFUSAL_LEAD_CHARS = 250
+
+_FOREIGN_LETTER = re.compile(r"[^\W\d_a-zA-Z\u00c0-\u024f]")
+_REFUSAL = re.compile(
+    r"^(?:sorry|apologies|i'?m (?:very |really |so |truly )?sorry|i apologi[sz]e|unfortunately)\b"
+    r"[^\"]*?\bi\b(?:'m| am| can| will| do| must| have)?"
+    r"[^\"]*?\b(?:can't|cannot|can not|unable|not able|won't|will not|not comfortable|decline)\b"
+    r"|\bi (?:can't|cannot|can not|won't|will not|must decline to|have to decline to|don't feel "
+    r"comfortable|am unable to|am not able to|am not comfortable)\s+(?:help|assist|write|fulfil"
+    r"|fulfill|comply|create|creating|writing|generate|generating|provide|providing|produce|engage"
+    r"|continue with|complete|do that|support)\b"
+    r"|\bi'm (?:unable to|not able to|not comfortable) (?:help|assist|write|fulfil|fulfill|comply"
+    r"|create|creating|writing|generate|generating|provide|providing|produce|engage|complete)\b"
+    r"|\bas an ai\b(?: language)?(?: model| assistant)?",
+    re.IGNORECASE,
+)
+
+
+def length_gate(n_words: int) -> float:
+    """min(1, N / 250): a text too short to judge cannot score in full."""
+    return min(1.0, n_words / FULL_LENGTH_WORDS)
+
+
+def loop_gate(words: Sequence[str]) -> float:
+    """Closes on a text that says the same again; looks at the whole of it."""
+    rate = rep3g_whole(words)
+    return 0.0 if rate is None else _falling(rate, LOOP_LIMITS)
+
+
+def salad_gate(words: Sequence[str]) -> float:
+    """Closes on words in no order: in English, "the" is hardly ever followed by "of"."""
+    return _falling(salad_share(words), SALAD_LIMITS)
+
+
+def salad_share(words: Sequence[str]) -> float:
+    """Share of determiners that a function word follows; 0.0 without determiners."""
+    after = [second for first, second in pairwise(words) if first in determiners()]
+    stop = stop_words()
+    return sum(word in stop for word in after) / len(after) if after else 0.0
+
+
+def english_gate(normal: str, words: Sequence[str]) -> float:
+    """Closes on other languages, and on lists of content words."""
+    return 1.0 - _falling(english_share(normal, words), ENGLISH_LIMITS)
+
+
+def english_share(normal: str, words: Sequence[str]) -> float:
+    """Share of words that are English function words; a letter of another script is a word."""
+    total = len(words) + sum(1 for _ in _FOREIGN_LETTER.finditer(normal))
+    stop = stop_words()
+    return sum(word in stop for word in words) / total if total else 0.0
+
+
+def is_refusal(normal: str, n_words: int) -> bool:
+    """Does a short answer begin by declining, outside any quotation?"""
+    if n_words > REFUSAL_MAX_WORDS:
+        return False
+    lead = normal[:REFUSAL_LEAD_CHARS].split('"')[0]
+    return bool(_REFUSAL.search(lead))
+
+
+def _falling(value: float, limits: tuple[float, float]) -> float:
+    """1 up to the first limit, 0 from the second, linear between."""
+    low, high = limits
+    return min(1.0, max(0.0, (high - value) / (high - low)))

@@ -1,0 +1,233 @@
+"""Prose: every prose figure of one text, of a set of texts, and of two sets compared.
+
+Texts and a lexicon in, records and estimates out; knows nothing of models, prompts or files. H is a
+prose-style score: it measures style and form, not plot or sense.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from metrics.contrast import contrast
+from metrics.cross_repetition import xrep3
+from metrics.diversity import mattr
+from metrics.gates import (
+    MIN_WORDS,
+    english_gate,
+    is_refusal,
+    length_gate,
+    loop_gate,
+    salad_gate,
+)
+from metrics.lexicon import Lexicon
+from metrics.openers import openers
+from metrics.repetition import rep3g, rep3g_whole
+from metrics.rhythm import rhythm
+from metrics.slop import slop, slop_hits
+from metrics.stats import (
+    Estimate,
+    bootstrap_mean,
+    bootstrap_ratio,
+    default_rng,
+    paired_bootstrap,
+    paired_ratio_bootstrap,
+)
+from metrics.style import style_score
+from metrics.text import read_passage
+
+METRICS = (
+    "word_count",
+    "slop",
+    "slop_hits",
+    "rep3g",
+    "rep3g_whole",
+    "xrep3",
+    "contrast",
+    "rhythm",
+    "diversity",
+    "openers",
+    "H",
+)
+"""Names of the figures of a set, in the order in which they are shown."""
+
+
+class ProseScore(BaseModel):
+    """Every figure of one text. A rate that the text is too short for is None."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    word_count: int
+    """Words of the whole answer, thinking left out; 0 for an empty one."""
+
+    rated_words: int
+    """Words that the rates were taken over: at most the first 750."""
+
+    slop_hits: int
+    """Listed words and phrases found in the rated words."""
+
+    slop_weight: int
+    """The same, weighted: w + 2 b + 4 t."""
+
+    slop: float | None
+    """Weighted hits per 1,000 rated words; lower is better."""
+
+    rep3g: float | None
+    """Repeated word trigrams in percent, mean over windows; lower is better."""
+
+    rep3g_whole: float | None
+    """The same over the whole answer at once."""
+
+    contrast: float | None
+    """"Not X but Y" constructions per 1,000 rated words; lower is better."""
+
+    rhythm: float | None
+    """Coefficient of variation of sentence lengths; human prose lies in a band."""
+
+    diversity: float | None
+    """Moving-average type-token ratio; human prose lies in a band."""
+
+    openers: float | None
+    """Share of neighbouring sentences that begin alike; lower is better."""
+
+    gate: float
+    """G, the product of the gates, 0 to 1: what H was multiplied by."""
+
+    H: float
+    """Prose-style score, 0 to 100; higher is closer to human prose."""
+
+
+def score_text(text: str, lexicon: Lexicon, *, length_gate: bool = True) -> ProseScore:
+    """Every figure of one text.
+
+    Args:
+        text: A raw completion; thinking and markdown are taken out here.
+        lexicon: What counts as slop.
+        length_gate: Whether H is lowered for texts under 250 words; turn off for short tasks.
+    """
+    passage = read_passage(text)
+    head = passage.head_words
+    hits = slop_hits(head, lexicon)
+    rates = {
+        "slop": slop(hits, len(head)),
+        "rep3g": rep3g(head),
+        "rhythm": rhythm(passage.head_sentences),
+        "contrast": contrast(passage.head, len(head)),
+        "diversity": mattr(head),
+        "openers": openers(passage.head_sentences),
+    }
+    gate = _gate(passage.normal, passage.words, with_length=length_gate)
+    return ProseScore(
+        word_count=len(passage.words),
+        rated_words=len(head),
+        slop_hits=hits.total,
+        slop_weight=hits.weight,
+        rep3g_whole=rep3g_whole(passage.words),
+        gate=gate,
+        H=style_score(rates, gate),
+        **rates,
+    )
+
+
+def summarise(
+    scores: Sequence[ProseScore], *, rng: np.random.Generator | None = None
+) -> dict[str, Estimate]:
+    """The figures of a set of texts, except `xrep3`, which needs the texts themselves.
+
+    `slop`, `contrast` are pooled (hits of all texts over words of all texts); the others are means
+    over the texts where they are defined. An empty answer counts as 0 words and H = 0.
+
+    Args:
+        scores: One per text.
+        rng: Seeded generator for the intervals; a fixed one where none is given.
+    """
+    rng = default_rng() if rng is None else rng
+    n_words = [score.rated_words for score in scores]
+    constructions = [(s.contrast or 0.0) * s.rated_words / 1000 for s in scores]
+    return {
+        "word_count": bootstrap_mean([s.word_count for s in scores], rng=rng),
+        "slop": bootstrap_ratio([s.slop_weight for s in scores], n_words, rng=rng, scale=1000.0),
+        "slop_hits": bootstrap_mean([s.slop_hits for s in scores], rng=rng),
+        "rep3g": bootstrap_mean([s.rep3g for s in scores], rng=rng),
+        "rep3g_whole": bootstrap_mean([s.rep3g_whole for s in scores], rng=rng),
+        "contrast": bootstrap_ratio(constructions, n_words, rng=rng, scale=1000.0),
+        "rhythm": bootstrap_mean([s.rhythm for s in scores], rng=rng),
+        "diversity": bootstrap_mean([s.diversity for s in scores], rng=rng),
+        "openers": bootstrap_mean([s.openers for s in scores], rng=rng),
+        "H": bootstrap_mean([s.H for s in scores], rng=rng),
+    }
+
+
+def score_texts(
+    texts: Sequence[str],
+    lexicon: Lexicon,
+    *,
+    prompts: Sequence[str] | None = None,
+    length_gate: bool = True,
+    rng: np.random.Generator | None = None,
+) -> tuple[list[ProseScore], dict[str, Estimate]]:
+    """Score a set of texts: one record each, and every figure of METRICS over all of them.
+
+    Args:
+        texts: One model's answers.
+        lexicon: What counts as slop.
+        prompts: Prompt id of each answer where a prompt has several samples; see `xrep3`.
+        length_gate: As for `score_text`.
+        rng: Seeded generator for the intervals; a fixed one where none is given.
+    """
+    rng = default_rng() if rng is None else rng
+    scores = [score_text(text, lexicon, length_gate=length_gate) for text in texts]
+    figures = summarise(scores, rng=rng)
+    figures["xrep3"] = xrep3(texts, prompts, rng=rng)
+    return scores, {name: figures[name] for name in METRICS}
+
+
+def h_delta(
+    baseline: Sequence[ProseScore],
+    candidate: Sequence[ProseScore],
+    *,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """Mean over prompts of H(candidate) - H(baseline), in points of H.
+
+    Args:
+        baseline, candidate: One score per prompt, in the same order, from runs with the same
+            prompts, settings and seeds.
+        rng: Seeded generator; a fixed one where none is given.
+
+    Raises:
+        WeighinError: the two differ in length.
+    """
+    rng = default_rng() if rng is None else rng
+    return paired_bootstrap([s.H for s in baseline], [s.H for s in candidate], rng=rng)
+
+
+def slop_delta(
+    baseline: Sequence[ProseScore],
+    candidate: Sequence[ProseScore],
+    *,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """Pooled slop of the candidate minus that of the baseline, per 1,000 words; negative is better.
+
+    Args:
+        baseline, candidate: As for `h_delta`.
+        rng: Seeded generator; a fixed one where none is given.
+
+    Raises:
+        WeighinError: the two differ in length.
+    """
+    before, after = (
+        ([float(s.slop_weight) for s in run], [float(s.rated_words) for s in run])
+        for run in (baseline, candidate)
+    )
+    rng = default_rng() if rng is None else rng
+    return paired_ratio_bootstrap(before, after, rng=rng, scale=1000.0)
+
+
+def _gate(normal: str, words: Sequence[str], *, with_length: bool) -> float:
+    """G; 0 for an empty answer, a refusal and another language."""
+    if len(words) < MIN_WORDS or is_refusal(normal, len(words)):
+        return 0.0
+    gate = loop_gate(words) * salad_gate(words) * english_gate(normal, words)
+    return gate * length_gate(len(words)) if with_length else gate
