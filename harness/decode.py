@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.llama import Context, Model
+from harness.llama import Context
 from harness.settings import Sampling
 
 StopReason = Literal["eos", "stop", "length", "context"]
@@ -78,8 +78,9 @@ def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
     """
     if len(prompts) < 2:
         return 0
-    low, high = min(prompts), max(prompts)
-    n = min(len(low), len(high), min(len(p) for p in prompts) - 1)
+    # what the first and the last in lexicographic order share, all between them share
+    low, high = min(map(list, prompts)), max(map(list, prompts))
+    n = min(len(p) for p in prompts) - 1
     shared = next((i for i in range(n) if low[i] != high[i]), n)
     return shared if shared >= MIN_SHARED_PREFIX else 0
 
@@ -128,9 +129,7 @@ class _Wave:
         self.greedy = sampling.temperature == 0
         self.pool = None if self.greedy else ThreadPoolExecutor(min(n_slots, 8))
 
-    def run(
-        self, on_step: Callable[[int, int], None] | None
-    ) -> tuple[list[Generated], WaveTimes]:
+    def run(self, on_step: Callable[[int, int], None] | None) -> tuple[list[Generated], WaveTimes]:
         started = time.perf_counter()
         self.context.clear()
         self.n_prefix = common_prefix([r.tokens for r in self.requests])
@@ -188,7 +187,7 @@ class _Wave:
             pending=request.tokens[self.n_prefix :],
             position=self.n_prefix,
             n_prompt=len(request.tokens),
-            sampler=None if self.greedy else _sampler_chain(self.model, self.sampling, request.seed),
+            sampler=None if self.greedy else _sampler_chain(self.sampling, request.seed),
         )
 
     def _step(self) -> None:
@@ -236,9 +235,7 @@ class _Wave:
             sequence = self.slots[slots[row]]
             assert sequence is not None
             return int(
-                lib.llama_sampler_sample(
-                    sequence.sampler, self.context.pointer, row - len(slots)
-                )
+                lib.llama_sampler_sample(sequence.sampler, self.context.pointer, row - len(slots))
             )
 
         return list(self.pool.map(sample, range(len(slots))))
@@ -290,7 +287,7 @@ class _Wave:
             sequence.sampler = None
 
 
-def _sampler_chain(model: Model, sampling: Sampling, seed: int) -> Any:
+def _sampler_chain(sampling: Sampling, seed: int) -> Any:
     """llama.cpp's sampler chain in its own default order: top-k, top-p, min-p, temperature."""
     import llama_cpp as lib
 

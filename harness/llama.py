@@ -44,7 +44,6 @@ def quiet_log() -> Any:
 
     shown = True
 
-    @llama_cpp.llama_log_callback
     def callback(level: int, text: bytes, _data: Any) -> None:
         nonlocal shown
         if level != LOG_CONTINUE:
@@ -53,8 +52,9 @@ def quiet_log() -> Any:
             sys.stderr.buffer.write(text)
             sys.stderr.flush()
 
-    llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
+    kept = llama_cpp.llama_log_callback(callback)
+    llama_cpp.llama_log_set(kept, ctypes.c_void_p(0))
+    return kept
 
 
 class Model:

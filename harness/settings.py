@@ -7,9 +7,11 @@ Source: llama.cpp's `include/llama.h` for the engine, its sampler chain for the 
 
 import hashlib
 import os
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metrics.errors import WeighinError
 
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 """Type of the KV cache; llama.cpp's own names."""
@@ -75,6 +77,20 @@ GREEDY = Sampling()
 
 PROSE = Sampling(temperature=0.8, max_tokens=PROSE_MAX_TOKENS)
 """Seeded sampling with llama.cpp's default chain, for prose."""
+
+
+def parse_engine_settings(**values: Any) -> EngineSettings:
+    """Engine settings from what a user gave.
+
+    Raises:
+        WeighinError: A value is out of range; it is named.
+    """
+    try:
+        return EngineSettings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + ".".join(str(part) for part in first["loc"]).replace("_", "-")
+        raise WeighinError(f"{name}: {first['msg']}, found {first['input']!r}") from None
 
 
 def derived_seed(seed: int, prompt_id: str, sample: int) -> int:

@@ -39,13 +39,13 @@ class Worker:
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
         """Do one operation and return its result."""
-        operation: Callable[..., dict[str, Any]] = {
+        operations: dict[str, Callable[..., dict[str, Any]]] = {
             "load": self.load,
             "tokenize": self.tokenize,
             "open": self.open,
             "generate": self.generate,
-        }[request.pop("op")]
-        return operation(**request)
+        }
+        return operations[request.pop("op")](**request)
 
     def load(self, path: str, gpu_layers: int) -> dict[str, Any]:
         """Load a GGUF; answer with its facts and metadata."""

@@ -1,0 +1,124 @@
+"""`weighin eval`: parse, call, print."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.console import JsonFlag, note, print_json
+
+if TYPE_CHECKING:
+    from harness.runs import Summary
+    from harness.scoring import Scoring
+
+DEFAULT_RESULTS = Path("results")
+
+
+def eval_(
+    model: Annotated[Path, typer.Argument(help="The GGUF to run.")],
+    tasks: Annotated[
+        str, typer.Option(help="Comma-separated: ifeval, mini, prose, or JSON Lines files.")
+    ] = "ifeval,prose",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Prompts per task: a fixed, balanced subset.")
+    ] = None,
+    ifeval_data: Annotated[
+        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Answers per prose prompt (default 1).")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="New tokens per answer (ifeval 1280, prose 1024).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of subsets and sampling.")] = 0,
+    thinking: Annotated[bool, typer.Option(help="Let the model think first.")] = False,
+    chat_template: Annotated[
+        Path | None, typer.Option(help="A chat template in place of the GGUF's own.")
+    ] = None,
+    prefill: Annotated[str | None, typer.Option(help="How every answer begins.")] = None,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Answers generated at once.")] = None,
+    context: Annotated[int | None, typer.Option(min=16, help="Tokens per sequence.")] = None,
+    batch: Annotated[int, typer.Option(min=16, help="Tokens per decode call.")] = 2048,
+    micro_batch: Annotated[int, typer.Option(min=16, help="Tokens computed at once.")] = 512,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on a GPU; -1 is all.")] = -1,
+    flash_attention: Annotated[str, typer.Option(help="auto, on or off.")] = "auto",
+    cache_type: Annotated[str, typer.Option(help="KV cache: f16, f32, bf16, q8_0, q4_0.")] = "f16",
+    wave: Annotated[int, typer.Option(min=1, help="Prompts per wave, kept together.")] = 64,
+    length_gate: Annotated[bool, typer.Option(help="Lower H for prose under 250 words.")] = True,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="A lexicon of slop in place of the project's own.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run's folder [results/NAME-HASH].")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run one GGUF on prompt sets and score what it says; goes on where it was stopped."""
+    from harness.evaluate import Chat, check_gguf
+    from harness.settings import parse_engine_settings
+    from harness.tasks import load_tasks
+    from harness.weigh import weigh
+
+    settings = parse_engine_settings(
+        parallel=parallel,
+        context=context,
+        batch=batch,
+        micro_batch=micro_batch,
+        threads=threads,
+        gpu_layers=gpu_layers,
+        flash_attention=flash_attention,
+        cache_type=cache_type,
+        wave=wave,
+    )
+    check_gguf(model)
+    chosen = load_tasks(
+        [name.strip() for name in tasks.split(",") if name.strip()],
+        ifeval_data=ifeval_data,
+        limit=limit,
+        seed=seed,
+        samples=samples,
+        max_tokens=max_tokens,
+    )
+    template = None if chat_template is None else chat_template.read_text("utf-8")
+    chat = Chat(template=template, thinking=thinking, prefill=prefill)
+    run = weigh(
+        model,
+        chosen,
+        out or default_folder(model),
+        settings=settings,
+        chat=chat,
+        scoring=_scoring(lexicon, length_gate=length_gate),
+    )
+    _print_summary(run.folder, run.summary(), as_json=as_json)
+
+
+def default_folder(model: Path) -> Path:
+    """Where a model's run goes when nobody says: under `results/`, by name and hash."""
+    from harness.runs import file_sha256
+
+    return DEFAULT_RESULTS / f"{model.stem}-{file_sha256(model)[:8]}"
+
+
+def _scoring(lexicon: Path | None, *, length_gate: bool) -> "Scoring":
+    from harness.scoring import Scoring
+    from metrics.lexicon import parse_lexicon
+
+    if lexicon is None:
+        return Scoring(length_gate=length_gate)
+    chosen = parse_lexicon(lexicon.read_text("utf-8"), name=lexicon.stem)
+    return Scoring(lexicon=chosen, length_gate=length_gate)
+
+
+def _print_summary(folder: Path, summary: "Summary", *, as_json: bool) -> None:
+    if as_json:
+        metrics = {name: e.to_json() for name, e in summary.metrics.items()}
+        print_json({"run": str(folder), "metrics": metrics})
+        return
+    from rich.console import Console
+
+    from harness.tables import summary_table
+
+    Console().print(summary_table(folder.name, summary.metrics))
+    note(f"kept in {folder}")

@@ -1,0 +1,296 @@
+"""One GGUF asked everything that a run asks, wave by wave.
+
+A model file and tasks in, a run's completions out. Knows the order of things: check, load, render,
+tokenise, generate, keep. It never scores: `harness.scoring` does, from the folder alone.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.chat import ChatTemplate
+from harness.engine import Engine
+from harness.llama import EngineError
+from harness.machine import these_versions, this_machine
+from harness.prompts import Message, Prompt, PromptSet
+from harness.runs import (
+    ChatSettings,
+    Completion,
+    ModelFacts,
+    Run,
+    RunError,
+    RunHeader,
+    TaskSettings,
+    Usage,
+    file_sha256,
+)
+from harness.settings import EngineSettings, Sampling, derived_seed
+from harness.thinking import thinking_rule
+from metrics.errors import WeighinError
+
+GGUF_MAGIC = b"GGUF"
+
+LOG_NAME = "llama.log"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One prompt set and how it is asked."""
+
+    prompts: PromptSet
+    sampling: Sampling
+    samples: int = 1
+    """Answers per prompt, each with a seed of its own."""
+
+
+@dataclass(frozen=True)
+class Chat:
+    """How conversations are rendered."""
+
+    template: str | None = None
+    """A chat template to use in place of the GGUF's own."""
+    thinking: bool = False
+    prefill: str | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One answer to be had: a prompt and which sample of it."""
+
+    task: int
+    prompt: Prompt
+    sample: int
+
+
+@dataclass(frozen=True)
+class Wave:
+    """A fixed slice of one task's answers."""
+
+    task: int
+    asks: tuple[Ask, ...]
+
+
+@dataclass
+class Watcher:
+    """What a run tells while it goes; every call has a default that says nothing."""
+
+    starting: Callable[[RunHeader, int], None] = field(default=lambda _header, _n_waves: None)
+    """The run's header and how many answers it will have."""
+    step: Callable[[int, int], None] = field(default=lambda _n_done, _n_tokens: None)
+    """Answers finished and tokens made in the wave in hand."""
+    wave: Callable[[int, int], None] = field(default=lambda _n_done, _n_tokens: None)
+    """Answers kept and tokens made in the whole run."""
+
+
+def plan_waves(tasks: Sequence[Task], size: int) -> list[Wave]:
+    """The run's waves: each task's prompts in order, every sample of each, in slices of `size`."""
+    waves = []
+    for index, task in enumerate(tasks):
+        asks = [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
+        waves += [Wave(index, tuple(asks[i : i + size])) for i in range(0, len(asks), size)]
+    return waves
+
+
+def run_waves(
+    model: Path,
+    tasks: Sequence[Task],
+    folder: Path,
+    *,
+    settings: EngineSettings,
+    chat: Chat,
+    watcher: Watcher | None = None,
+) -> Iterator[list[Completion]]:
+    """Make a run, or go on with one; yields after every wave that has been kept.
+
+    Whoever iterates may stop at any wave: what was kept stays, and the same call goes on from
+    there. The waves that the folder already holds are yielded first, without a model.
+
+    Args:
+        model: The GGUF.
+        tasks: What is asked, in this order; names must differ.
+        folder: The run's folder; made if it is missing.
+        settings: What is asked of the engine.
+        chat: How conversations are rendered.
+        watcher: Told of progress.
+
+    Yields:
+        The completions of one wave, in order.
+
+    Raises:
+        RunError: The folder holds a run of other settings, or cannot be written.
+        EngineError: llama.cpp cannot load or run the model; the run can be resumed.
+        WeighinError: No chat template, or a prompt that does not fit.
+    """
+    watcher = watcher or Watcher()
+    check_gguf(model)
+    run = Run(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with Engine(model, settings, log=folder / LOG_NAME) as engine:
+            yield from _run(engine, model, tasks, run, chat, watcher)
+    except OSError as error:
+        raise RunError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def check_gguf(path: Path) -> None:
+    """Refuse what is no GGUF before a process is started for it.
+
+    Raises:
+        EngineError: The file is missing or does not start like a GGUF.
+    """
+    if not path.is_file():
+        raise EngineError(f"{path}: no such file; expected a GGUF")
+    with path.open("rb") as file:
+        magic = file.read(len(GGUF_MAGIC))
+    if magic != GGUF_MAGIC:
+        raise EngineError(f"{path}: not a GGUF (starts with {magic!r}, expected {GGUF_MAGIC!r})")
+
+
+def _run(
+    engine: Engine, model: Path, tasks: Sequence[Task], run: Run, chat: Chat, watcher: Watcher
+) -> Iterator[list[Completion]]:
+    template, source = _template(engine, model, chat)
+    texts = [
+        [_render(template, p, chat, task.prompts.name) for p in task.prompts.prompts]
+        for task in tasks
+    ]
+    tokens = [_tokenize(engine, rendered) for rendered in texts]
+    resolved = engine.open(_longest(engine, tasks, tokens))
+    header = RunHeader(
+        model=_model_facts(engine, model),
+        engine=resolved,
+        chat=ChatSettings(
+            template_sha256=source,
+            thinking=chat.thinking,
+            thinking_rule=(rule := thinking_rule(template.source)) and rule.name,
+            prefill=chat.prefill,
+        ),
+        tasks=tuple(_task_settings(task) for task in tasks),
+        machine=this_machine(engine.system_info),
+        versions=these_versions(),
+    )
+    kept = _resume(run, header, [t.prompts for t in tasks])
+    waves = plan_waves(tasks, resolved.wave)
+    n_asks = sum(len(wave.asks) for wave in waves)
+    watcher.starting(header, n_asks)
+    by_id = [
+        {p.id: t for p, t in zip(task.prompts.prompts, tokens[i], strict=True)}
+        for i, task in enumerate(tasks)
+    ]
+    usage = run.header().usage
+    start = 0
+    for wave in waves:
+        end = start + len(wave.asks)
+        if end <= len(kept):
+            watcher.wave(end, usage.n_tokens)
+            yield kept[start:end]
+            start = end
+            continue
+        task = tasks[wave.task]
+        began = time.perf_counter()
+        generated, _times = engine.generate(
+            [by_id[wave.task][ask.prompt.id] for ask in wave.asks],
+            [derived_seed(task.sampling.seed, ask.prompt.id, ask.sample) for ask in wave.asks],
+            task.sampling,
+            watcher.step,
+        )
+        fresh = [
+            Completion(task=task.prompts.name, prompt_id=a.prompt.id, sample=a.sample, **g)
+            for a, g in zip(wave.asks, generated, strict=True)
+        ]
+        kept = kept[:start] + fresh
+        usage = Usage(
+            n_prompt_tokens=usage.n_prompt_tokens + sum(c.n_prompt_tokens for c in fresh),
+            n_tokens=usage.n_tokens + sum(c.n_tokens for c in fresh),
+            seconds=round(usage.seconds + time.perf_counter() - began, 3),
+        )
+        run.write_completions(kept)
+        run.write_header(header.model_copy(update={"usage": usage}))
+        watcher.wave(end, usage.n_tokens)
+        yield fresh
+        start = end
+
+
+def _template(engine: Engine, model: Path, chat: Chat) -> tuple[ChatTemplate, str]:
+    """The template to render with, and the hash of its source."""
+    from hashlib import sha256
+
+    source = chat.template or engine.metadata.get("tokenizer.chat_template")
+    if source is None:
+        raise WeighinError(
+            f"{model}: the GGUF has no chat template; name one with --chat-template FILE"
+        )
+    template = ChatTemplate(
+        source, bos_token=engine.facts["bos"] or "", eos_token=engine.facts["eos"] or ""
+    )
+    return template, sha256(source.encode()).hexdigest()
+
+
+def _render(template: ChatTemplate, prompt: Prompt, chat: Chat, task: str) -> str:
+    messages: Sequence[Message] = prompt.messages
+    try:
+        return template.render(messages, thinking=chat.thinking, prefill=chat.prefill)
+    except WeighinError as error:
+        raise WeighinError(f"task {task}, prompt {prompt.id}: {error}") from None
+
+
+def _tokenize(engine: Engine, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of rendered prompts; a BOS that the template wrote is not added twice."""
+    bos = engine.facts["bos"]
+    written = bool(bos) and all(text.startswith(bos) for text in texts)
+    return engine.tokenize(texts, add_special=engine.facts["adds_bos"] and not written)
+
+
+def _longest(
+    engine: Engine, tasks: Sequence[Task], tokens: Sequence[Sequence[Sequence[int]]]
+) -> int:
+    """Tokens that the longest prompt and its answer may need, within the model's own context."""
+    longest = 0
+    limit = engine.asked.context or engine.facts["context_train"]
+    for task, prompts in zip(tasks, tokens, strict=True):
+        for prompt, ids in zip(task.prompts.prompts, prompts, strict=True):
+            if len(ids) >= limit:
+                raise WeighinError(
+                    f"task {task.prompts.name}, prompt {prompt.id}: {len(ids)} tokens do not fit "
+                    f"a context of {limit}; raise --context or leave the prompt out"
+                )
+            longest = max(longest, min(len(ids) + task.sampling.max_tokens, limit))
+    return longest
+
+
+def _resume(run: Run, header: RunHeader, prompts: Sequence[PromptSet]) -> list[Completion]:
+    """What the folder already holds of this very run; a fresh folder is begun."""
+    if (run.folder / "run.json").is_file():
+        differences = header.differences(run.header())
+        if differences:
+            raise RunError(
+                f"{run.folder}: holds a run of other settings ({'; '.join(differences[:3])}); "
+                "name another folder with --out"
+            )
+        return run.completions()
+    run.write_prompts(prompts)
+    run.write_header(header)
+    return []
+
+
+def _model_facts(engine: Engine, path: Path) -> ModelFacts:
+    return ModelFacts(
+        file=path.name,
+        sha256=file_sha256(path),
+        size_bytes=path.stat().st_size,
+        architecture=engine.metadata["general.architecture"],
+        quantization=engine.facts["description"],
+        n_parameters=engine.facts["n_parameters"],
+    )
+
+
+def _task_settings(task: Task) -> TaskSettings:
+    return TaskSettings(
+        name=task.prompts.name,
+        kind=task.prompts.kind,
+        prompts_sha256=task.prompts.sha256,
+        n_prompts=len(task.prompts.prompts),
+        samples=task.samples,
+        sampling=task.sampling,
+    )

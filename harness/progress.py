@@ -1,0 +1,90 @@
+"""Progress of a run on standard error: a live bar on a terminal, a line a wave elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from harness.console import note
+from harness.evaluate import Watcher
+from harness.runs import RunHeader
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+
+class RunProgress:
+    """Shows how far a run is; a context manager whose `watcher` is handed to the run."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.watcher = Watcher(starting=self._starting, step=self._step, wave=self._wave)
+        self._bar: Progress | None = None
+        self._id: TaskID | None = None
+        self._n_asks = 0
+        self._n_kept = 0
+        self._n_tokens = 0
+        self._fresh_tokens = 0
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import (
+                BarColumn,
+                MofNCompleteColumn,
+                Progress,
+                TextColumn,
+                TimeRemainingColumn,
+            )
+
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[speed]}"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _starting(self, header: RunHeader, n_asks: int) -> None:
+        self._n_asks = n_asks
+        self._began = time.monotonic()
+        engine = header.engine
+        note(
+            f"{self.title}: {header.model.file} ({header.model.quantization}), {n_asks} answers, "
+            f"{engine.parallel} at once, context {engine.context}, {engine.threads} threads"
+        )
+        if self._bar is not None:
+            self._id = self._bar.add_task(self.title, total=n_asks, speed="")
+
+    def _step(self, n_done: int, n_tokens: int) -> None:
+        if self._bar is not None and self._id is not None:
+            self._bar.update(
+                self._id,
+                completed=self._n_kept + n_done,
+                speed=self._speed(self._fresh_tokens + n_tokens),
+            )
+
+    def _wave(self, n_kept: int, n_tokens: int) -> None:
+        self._fresh_tokens += n_tokens - self._n_tokens if n_kept > self._n_kept else 0
+        self._n_kept, self._n_tokens = n_kept, n_tokens
+        if self._bar is not None and self._id is not None:
+            self._bar.update(self._id, completed=n_kept)
+        else:
+            note(f"{self.title}: {n_kept}/{self._n_asks} answers, {self._speed(n_tokens)}")
+
+    def _speed(self, n_tokens: int) -> str:
+        elapsed = time.monotonic() - self._began
+        return f"{n_tokens / elapsed:.0f} tokens/s" if elapsed > 0 else ""

@@ -1,0 +1,48 @@
+"""Weighing: one GGUF run on tasks and scored, with its progress shown.
+
+The whole way from a model file to a run's figures, for every command that needs it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.evaluate import Chat, Task, run_waves
+from harness.progress import RunProgress
+from harness.runs import Run
+from harness.scoring import Scoring, score_run
+from harness.settings import EngineSettings
+
+
+def weigh(
+    model: Path,
+    tasks: Sequence[Task],
+    folder: Path,
+    *,
+    settings: EngineSettings,
+    chat: Chat,
+    scoring: Scoring | None = None,
+    title: str | None = None,
+) -> Run:
+    """Make a run and score it; one that was stopped is gone on with.
+
+    Args:
+        model: The GGUF.
+        tasks: What it is asked.
+        folder: The run's folder.
+        settings: Of the engine.
+        chat: How conversations are rendered.
+        scoring: Choices about scoring; the defaults where None.
+        title: What the progress calls it; the folder's name where None.
+
+    Raises:
+        WeighinError: As `run_waves`; the waves that were kept stay.
+    """
+    with RunProgress(title or folder.name) as progress:
+        waves = run_waves(
+            model, tasks, folder, settings=settings, chat=chat, watcher=progress.watcher
+        )
+        for _ in waves:
+            pass
+    run = Run.open(folder)
+    score_run(run, scoring)
+    return run

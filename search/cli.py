@@ -1,0 +1,25 @@
+"""The command `weighin`: every room's commands under one name."""
+
+import sys
+
+import typer
+
+from harness import commands_compare, commands_eval
+from harness.console import run_app
+
+app = typer.Typer(
+    name="weighin",
+    help="Weigh a merged language model on the quantised file that will ship.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("eval")(commands_eval.eval_)
+app.command()(commands_compare.compare)
+app.command()(commands_compare.check)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    sys.exit(run_app(app))
