@@ -248,7 +248,7 @@ def take(prompt_set: PromptSet, limit: int, *, seed: int) -> PromptSet:
 
     Args:
         prompt_set: The whole.
-        limit: At least 1; beyond the set's size it takes everything.
+        limit: At least 1; one that leaves nothing out changes nothing, not even the order.
         seed: Of the choice.
 
     Raises:
@@ -256,6 +256,8 @@ def take(prompt_set: PromptSet, limit: int, *, seed: int) -> PromptSet:
     """
     if limit < 1:
         raise WeighinError(f"a limit of {limit} leaves no prompt; take at least 1")
+    if limit >= len(prompt_set.prompts):
+        return prompt_set
     features = {prompt.id: _features(prompt) for prompt in prompt_set.prompts}
     total = Counter(f for counts in features.values() for f in counts.elements())
     size = len(prompt_set.prompts)
@@ -263,7 +265,7 @@ def take(prompt_set: PromptSet, limit: int, *, seed: int) -> PromptSet:
     left = sorted(prompt_set.prompts, key=lambda prompt: _draw("take", seed, prompt.id))
     chosen: list[Prompt] = []
     count: Counter[str] = Counter()
-    while left and len(chosen) < limit:
+    while len(chosen) < limit:
         share = (len(chosen) + 1) / size
 
         def cost(prompt: Prompt, share: float = share) -> float:
