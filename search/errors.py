@@ -1,0 +1,22 @@
+"""Errors of the search room, one class per stage that a caller may want to tell apart.
+
+Knows nothing of how they are shown; the command line turns each into one line and exit code 2.
+"""
+
+from metrics.errors import WeighinError
+
+
+class RecipeError(WeighinError):
+    """A recipe, or a number given to it, that cannot be meant."""
+
+
+class IngredientError(WeighinError):
+    """A checkpoint, adapter, Fisher or subspace file that is broken or does not fit."""
+
+
+class TemplateError(WeighinError):
+    """A GGUF that cannot serve as the template of a build."""
+
+
+class BuildError(WeighinError):
+    """A build that could not be finished; nothing half-written is left behind."""

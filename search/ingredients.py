@@ -1,0 +1,191 @@
+"""Ingredients: everything a recipe names, open and checked against each other.
+
+Opens files and reads headers; values are read later, by whoever merges. Knows no formulas.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from search import cache
+from search.adapter import Adapter, open_adapter
+from search.checkpoint import Checkpoint, open_checkpoint
+from search.errors import IngredientError
+from search.fisher_file import FisherFile, read_layer_importance
+from search.recipe import Numbers, Recipe
+from search.subspace_file import SubspaceFile
+
+
+@dataclass(frozen=True)
+class Ingredients:
+    """A recipe's files, open."""
+
+    recipe: Recipe
+    it: Checkpoint
+    pt: Checkpoint | None
+    """Open only where the heal endpoint stands on it."""
+    adapters: tuple[Adapter, ...]
+    heal: Adapter | None
+    fisher: FisherFile | None
+    subspace: SubspaceFile | None
+
+    @cached_property
+    def layer_importance(self) -> dict[int, float]:
+        """F_layer in [0, 1] by layer; empty without a Fisher."""
+        entry = self.recipe.fisher
+        if self.fisher is None or entry is None:
+            return {}
+        if entry.layers is not None:
+            return read_layer_importance(Path(entry.layers), self.it.n_layers)
+        return self.fisher.layer_importance()
+
+    def differs_in_pt(self, name: str) -> bool:
+        """Whether the heal endpoint starts from another tensor than IT's."""
+        if self.pt is None:
+            return False
+        return self.pt.tensor_hashes[name] != self.it.tensor_hashes[name]
+
+    def hashes(self, numbers: Numbers) -> dict[str, Any]:
+        """Hash of every ingredient that these numbers use."""
+        found: dict[str, Any] = {"it": self.it.sha256}
+        if any(numbers.scales):
+            found["adapters"] = [adapter.sha256 for adapter in self.adapters]
+            if self.recipe.fisher is not None:
+                found["fisher"] = cache.file_sha256(Path(self.recipe.fisher.path))
+                if self.recipe.fisher.layers is not None:
+                    found["layers"] = cache.file_sha256(Path(self.recipe.fisher.layers))
+        if numbers.alpha > 0 and self.heal is not None:
+            found["heal"] = self.heal.sha256
+            if self.pt is not None:
+                found["pt"] = self.pt.sha256
+        if self.recipe.subspace is not None and self.recipe.masks:
+            found["subspace"] = cache.file_sha256(Path(self.recipe.subspace))
+        return found
+
+
+def open_ingredients(recipe: Recipe) -> Ingredients:
+    """Open what a recipe names.
+
+    Raises:
+        IngredientError: something is missing, broken, or made for other weights.
+    """
+    it = open_checkpoint(recipe.it)
+    pt = None
+    if recipe.heal is not None and recipe.heal.onto == "pt":
+        assert recipe.pt is not None
+        pt = open_checkpoint(recipe.pt)
+        _check_same_shapes(it, pt)
+    fisher = FisherFile(Path(recipe.fisher.path)) if recipe.fisher is not None else None
+    subspace = (
+        SubspaceFile(Path(recipe.subspace))
+        if recipe.subspace is not None and recipe.masks
+        else None
+    )
+    ingredients = Ingredients(
+        recipe,
+        it,
+        pt,
+        tuple(open_adapter(entry.path, it) for entry in recipe.adapters),
+        open_adapter(recipe.heal.adapter, pt or it) if recipe.heal is not None else None,
+        fisher,
+        subspace,
+    )
+    if fisher is not None:
+        _check_fisher(ingredients, fisher)
+    if subspace is not None:
+        _check_subspace(ingredients, subspace)
+    return ingredients
+
+
+def build_key(hashes: dict[str, Any], numbers: Numbers, recipe: Recipe, template: str) -> str:
+    """A hash that equal builds share: numbers that change nothing are left out of it.
+
+    Args:
+        hashes: `Ingredients.hashes`.
+        numbers: Complete numbers.
+        recipe: For the method, the masks and where heal stands.
+        template: SHA-256 of the template.
+    """
+    matter = numbers.model_dump()
+    alpha_only = {"s", "s_first", "s_middle", "s_last", "weights", "density", "seed"}
+    if not any(numbers.scales):
+        for name in (*alpha_only, "fisher_transform"):
+            matter.pop(name, None)
+    if recipe.merge.method == "average":
+        matter.pop("density", None)
+    if recipe.merge.method != "dare_ties":
+        matter.pop("seed", None)
+    fuel_masked = any(entry.mask is not None for entry in recipe.adapters) and any(numbers.scales)
+    heal_masked = recipe.heal is not None and recipe.heal.mask is not None and numbers.alpha > 0
+    if not (fuel_masked or heal_masked):
+        matter.pop("rank", None)
+        matter.pop("strength", None)
+    shape = {
+        "method": recipe.merge.method if any(numbers.scales) else None,
+        "onto": recipe.heal.onto if recipe.heal is not None and numbers.alpha > 0 else None,
+        "masks": [
+            entry.mask.model_dump() if entry.mask is not None else None
+            for entry in (*recipe.adapters, *((recipe.heal,) if recipe.heal is not None else ()))
+        ],
+    }
+    if not (fuel_masked or heal_masked):
+        shape["masks"] = []
+        hashes = {key: value for key, value in hashes.items() if key != "subspace"}
+    line = json.dumps([hashes, matter, shape, template], sort_keys=True)
+    return hashlib.sha256(line.encode()).hexdigest()
+
+
+def _check_same_shapes(it: Checkpoint, pt: Checkpoint) -> None:
+    missing = sorted(set(it.names) ^ set(pt.names))
+    if missing:
+        raise IngredientError(
+            f"{pt.folder} and {it.folder} do not have the same tensors: {missing[0]} is in one "
+            "only; is this the model that IT came from?"
+        )
+    for name in it.names:
+        ours, theirs = it.stored(name), pt.stored(name)
+        if ours.shape != theirs.shape:
+            raise IngredientError(
+                f"{name} is {list(theirs.shape)} in {pt.folder} and {list(ours.shape)} in "
+                f"{it.folder}; is this the model that IT came from?"
+            )
+
+
+def _check_fisher(ingredients: Ingredients, fisher: FisherFile) -> None:
+    if fisher.header is not None and fisher.header.weights_sha256 != ingredients.it.sha256:
+        raise IngredientError(
+            f"{fisher.path} was made for other weights ({fisher.header.weights_sha256[:12]}) than "
+            f"{ingredients.it.folder} ({ingredients.it.sha256[:12]}); make it for these"
+        )
+    changed = {name for adapter in ingredients.adapters for name in adapter.names}
+    covered = changed & set(fisher.names)
+    if not covered:
+        raise IngredientError(f"{fisher.path} covers none of the tensors that the adapters change")
+    for name in covered:
+        if fisher.shape(name) != ingredients.it.stored(name).shape:
+            raise IngredientError(
+                f"{fisher.path}: {name} is {list(fisher.shape(name))}, the weight is "
+                f"{list(ingredients.it.stored(name).shape)}; make it for this model"
+            )
+
+
+def _check_subspace(ingredients: Ingredients, subspace: SubspaceFile) -> None:
+    header = subspace.header
+    if header.it_sha256 != ingredients.it.sha256:
+        raise IngredientError(
+            f"{subspace.path} was made for other weights ({header.it_sha256[:12]}) than "
+            f"{ingredients.it.folder} ({ingredients.it.sha256[:12]}); make it for these"
+        )
+    pt = ingredients.pt
+    if pt is not None and header.pt_sha256 is not None and header.pt_sha256 != pt.sha256:
+        raise IngredientError(
+            f"{subspace.path} was made against another PT ({header.pt_sha256[:12]}) than "
+            f"{pt.folder} ({pt.sha256[:12]}); make it for this one"
+        )
+    masked = {name for adapter in ingredients.adapters for name in adapter.names}
+    masked |= set(ingredients.heal.names) if ingredients.heal is not None else set()
+    if not masked & set(subspace.names):
+        raise IngredientError(f"{subspace.path} covers none of the tensors that adapters change")

@@ -1,0 +1,210 @@
+"""Merge: one tensor's way through the recipe, a block of rows at a time.
+
+Ingredients and numbers in, merged rows out; knows nothing of GGUF or of threads. Every method
+may be called from several threads once `prepare` has returned.
+Source: DESIGN, Formulas; each step's module names its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from search.dampen import dampen
+from search.errors import BuildError
+from search.factors import Factors
+from search.fisher_file import Gate
+from search.ingredients import Ingredients
+from search.mask import mask
+from search.methods import METHODS, DeltaRows, Parts
+from search.names import layer_of
+from search.recipe import AdapterEntry, Heal, Mask, Numbers
+from search.slerp import Products, blend, coefficients, products
+
+if TYPE_CHECKING:
+    import torch
+
+BLOCK_ELEMENTS = 1 << 20
+"""Elements of a block: 4 MB of float32, a few of which stay in a core's cache."""
+
+KEPT_BYTES = 1 << 28
+"""Endpoints of the slerp are kept between its two passes up to this size, else made twice."""
+
+Rows = Callable[[int, int], "torch.Tensor"]
+
+
+def blocks_of(shape: tuple[int, ...], head_rows: int = 1) -> list[tuple[int, int]]:
+    """Blocks of rows to work in; a function of the tensor alone, so that threads change nothing.
+
+    Args:
+        shape: Of the tensor.
+        head_rows: Rows that must stay together.
+    """
+    n_rows = shape[0] if shape else 1
+    width = 1
+    for length in shape[1:]:
+        width *= length
+    step = max(1, BLOCK_ELEMENTS // (width * head_rows)) * head_rows
+    return [(start, min(n_rows, start + step)) for start in range(0, n_rows, step)]
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The pieces of one tensor's merge, for whoever wants to look at them singly."""
+
+    fuel: DeltaRows | None
+    """The adapters' combined delta, before dampening; None where it is zero."""
+    gate: Gate | None
+    """F in [0, 1] by rows; None where nothing dampens."""
+    scale: float
+    """s * (1 - F_layer)."""
+    heal: Factors | None
+    """The heal adapter's delta, masked."""
+    heal_base_differs: bool
+    """Whether the heal endpoint starts from PT's own tensor."""
+
+
+class TensorMerge:
+    """One tensor's merge at one set of numbers."""
+
+    def __init__(self, ingredients: Ingredients, numbers: Numbers, name: str) -> None:
+        self.name = name
+        self.stored = ingredients.it.stored(name)
+        self._from = ingredients
+        self._numbers = numbers
+        alpha = numbers.alpha
+        fuelled = any(
+            name in adapter and weight != 0
+            for adapter, weight in zip(ingredients.adapters, numbers.weights, strict=True)
+        )
+        self._scale = numbers.scale(layer_of(name), ingredients.it.n_layers)
+        self._fuelled = fuelled and self._scale != 0 and alpha < 1
+        healed = ingredients.heal is not None and name in ingredients.heal
+        self._heal_differs = alpha > 0 and ingredients.differs_in_pt(name)
+        self._healed = alpha > 0 and healed
+        self.touched = self._fuelled or self._healed or self._heal_differs
+        """Whether the outcome can differ from IT's tensor."""
+        self.blends = self.touched and 0 < alpha < 1
+        """Whether inner products over the whole tensor are needed first."""
+
+    def prepare(self, blocks: list[tuple[int, int]]) -> None:
+        """Read factors, mask them, find thresholds; done once, before rows are asked for."""
+        self.steps = self.open_steps(blocks)
+        self._a, self._b = self._endpoint_a(), self._endpoint_b()
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        n_elements = self.stored.n_rows * self.stored.row_size
+        self._keeps = 8 * n_elements <= KEPT_BYTES
+        self._by = (1 - self._numbers.alpha, self._numbers.alpha)
+
+    def open_steps(self, blocks: list[tuple[int, int]]) -> Steps:
+        """The pieces of the merge, factors read and masked."""
+        fuel, gate, scale = None, None, 0.0
+        if self._fuelled:
+            fuel = METHODS[self._from.recipe.merge.method].rows(self.fuel_parts(blocks))
+            fisher, entry = self._from.fisher, self._from.recipe.fisher
+            if fisher is not None and entry is not None and self.name in fisher:
+                transform = self._numbers.fisher_transform
+                assert transform is not None
+                gate = fisher.gate(self.name, transform)
+            layer = layer_of(self.name)
+            importance = self._from.layer_importance.get(layer, 0.0) if layer is not None else 0.0
+            scale = self._scale * (1 - importance)
+        heal = None
+        if self._healed:
+            assert self._from.heal is not None
+            assert self._from.recipe.heal is not None
+            heal = self.masked(self._from.heal.factors(self.name), self._from.recipe.heal)
+        return Steps(fuel, gate, scale, heal, self._heal_differs)
+
+    def fuel_parts(self, blocks: list[tuple[int, int]]) -> Parts:
+        """The adapters' masked deltas of this tensor, with their weights."""
+        deltas, weights, places = [], [], []
+        for place, adapter in enumerate(self._from.adapters):
+            weight = self._numbers.weights[place]
+            if self.name in adapter and weight != 0:
+                entry = self._from.recipe.adapters[place]
+                deltas.append(self.masked(adapter.factors(self.name), entry))
+                weights.append(weight)
+                places.append(place)
+        numbers = self._numbers
+        return Parts(self.name, deltas, weights, places, numbers.density, numbers.seed, blocks)
+
+    def masked(self, delta: Factors, entry: AdapterEntry | Heal) -> Factors:
+        """A delta less what its mask takes out."""
+        subspace = self._from.subspace
+        if entry.mask is None or entry.mask.apply != "merge" or subspace is None:
+            return delta
+        if self.name not in subspace or self._numbers.rank == 0:
+            return delta
+        strength = self.mask_strength(entry.mask)
+        return mask(delta, subspace.basis(self.name, self._numbers.rank), strength)
+
+    def mask_strength(self, entry: Mask) -> float:
+        """c of a mask on this tensor: 1 or the layer's importance, times the strengths."""
+        strength = entry.strength * self._numbers.strength
+        if entry.mode == "project":
+            return strength
+        layer = layer_of(self.name)
+        return strength * (
+            self._from.layer_importance.get(layer, 0.0) if layer is not None else 0.0
+        )
+
+    def measure(self, block: tuple[int, int]) -> Products:
+        """Inner products of the two endpoints over a block."""
+        a, b = self._a(*block), self._b(*block)
+        if self._keeps:
+            self._kept[block[0]] = (a, b)
+        return products(a, b)
+
+    def set_products(self, over: Products) -> None:
+        """Fix the slerp's coefficients, once all blocks are measured."""
+        self._by = coefficients(self._numbers.alpha, over)
+
+    def rows(self, block: tuple[int, int]) -> "torch.Tensor":
+        """Merged rows, rounded once to the checkpoint's own type.
+
+        Returns:
+            [n, ...] in the checkpoint's type.
+
+        Raises:
+            BuildError: a value that the type cannot hold.
+        """
+        import torch
+
+        if self._by == (1.0, 0.0):
+            merged = self._a(*block)
+        elif self._by == (0.0, 1.0):
+            merged = self._b(*block)
+        else:
+            kept = self._kept.pop(block[0], None)
+            a, b = kept if kept is not None else (self._a(*block), self._b(*block))
+            merged = blend(a, b, self._by)
+        kinds = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+        rounded = merged.to(kinds[self.stored.dtype])
+        if not torch.isfinite(rounded).all():
+            raise BuildError(
+                f"{self.name}: the merge leaves the range of {self.stored.dtype}; lower s, or look "
+                "for a broken adapter"
+            )
+        return rounded
+
+    def _endpoint_a(self) -> Rows:
+        """IT with the dampened delta."""
+        base = partial(self._from.it.rows, self.name)
+        fuel, gate, scale = self.steps.fuel, self.steps.gate, self.steps.scale
+        if fuel is None or scale == 0:
+            return base
+
+        def rows(start: int, stop: int) -> "torch.Tensor":
+            fisher = gate(start, stop) if gate is not None else None
+            return dampen(base(start, stop), fuel(start, stop), s=scale, fisher=fisher)
+
+        return rows
+
+    def _endpoint_b(self) -> Rows:
+        """PT or IT with the heal delta."""
+        pt = self._from.pt if self._from.pt is not None else self._from.it
+        base, heal = partial(pt.rows, self.name), self.steps.heal
+        if heal is None:
+            return base
+        return lambda start, stop: base(start, stop).add_(heal.rows(start, stop))

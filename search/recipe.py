@@ -1,0 +1,478 @@
+"""Recipe: the YAML file that names a merge's ingredients and its searchable numbers.
+
+YAML in, one frozen record out, paths resolved against the file's folder; opens no ingredient and
+knows nothing of tensors. The shape is this project's own; its terms follow mergekit's merge
+files, https://github.com/arcee-ai/mergekit.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from search.errors import RecipeError
+from search.yamlfile import read_yaml
+
+S_MAX = 2.0
+"""Largest scale: beyond twice the adapters' own strength nothing sensible has been seen."""
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+NUMBER_NAMES = ("s", "alpha", "rank", "density", "strength")
+"""Plain numbers of a recipe; `weight.NAME` and `s.first|middle|last` come on top."""
+
+Number = float | int | str
+"""A chosen value: a number, or the name of a transform."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _resolve(value: Any, info: ValidationInfo) -> Any:
+    """A path against the recipe's folder; what looks like a hub id and is no path stays one."""
+    if not isinstance(value, str) or not value:
+        return value
+    folder = (info.context or {}).get("folder", Path())
+    path = Path(folder, Path(value).expanduser())
+    if (
+        not path.exists()
+        and HUB_ID.fullmatch(value)
+        and not (folder / value.split("/")[0]).exists()
+    ):
+        return value
+    return str(path.resolve())
+
+
+Source = Annotated[str, BeforeValidator(_resolve)]
+"""An absolute path, or a hub id such as `google/gemma-3-270m-it`."""
+
+
+class Mask(_Record):
+    """What a delta may not touch: the instruct subspace."""
+
+    mode: Literal["project", "scale_mask"] = "project"
+    """project removes the subspace, scale_mask as much of it as the layer is important."""
+
+    apply: Literal["merge", "train"] = "merge"
+    """merge masks the finished delta; train says that the adapter was trained under the mask."""
+
+    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Factor on the mask's strength, a fraction."""
+
+
+class AdapterEntry(_Record):
+    """One adapter of the average."""
+
+    path: Source
+    """PEFT LoRA folder, or hub id."""
+
+    weight: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Weight in the sum; None means 1 / number of adapters."""
+
+    mask: Mask | None = None
+    """Mask on this adapter's delta alone."""
+
+    @property
+    def name(self) -> str:
+        """Last part of the path: how numbers call the adapter (`weight.NAME`)."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+
+class Fisher(_Record):
+    """Importance that dampens the deltas."""
+
+    path: Source
+    """Fisher file."""
+
+    transform: Literal["minmax", "rank", "log"] = "minmax"
+    """How a tensor's values become 0 to 1; minmax is the recipe's."""
+
+    layers: Source | None = None
+    """layer_importance.json; None takes the sums in the Fisher file."""
+
+
+class Heal(_Record):
+    """The endpoint of the slerp."""
+
+    adapter: Source
+    """PEFT LoRA folder of the healed model, or hub id."""
+
+    onto: Literal["it", "pt"] = "it"
+    """The model that the heal adapter is merged onto."""
+
+    mask: Mask | None = None
+    """Mask on the heal adapter's delta."""
+
+
+class Merge(_Record):
+    """The numbers of one build, and how adapters are combined."""
+
+    method: Literal["average", "ties", "dare_ties"] = "average"
+    """How the adapters' deltas become one."""
+
+    s: Annotated[float, Field(ge=0, le=S_MAX)] = 1.0
+    """Scale of the adapters' delta, 0 to 2."""
+
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Slerp position, 0 (the dampened merge) to 1 (the heal endpoint)."""
+
+    rank: Annotated[int, Field(ge=0)] | None = None
+    """Directions of the subspace that masks use; None means all stored."""
+
+    density: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of each delta that ties and dare_ties keep."""
+
+    seed: int = 0
+    """Seed of dare_ties."""
+
+
+class Baseline(_Record):
+    """The build to beat, and the template of every build."""
+
+    path: Source
+    """GGUF; made on first use where absent."""
+
+    type: str = "Q6_K"
+    """llama.cpp quantisation to make it with."""
+
+    imatrix: Source | None = None
+    """Importance matrix (GGUF) that it was, or is to be, quantised with."""
+
+
+class Range(_Record):
+    """An interval to search."""
+
+    low: float
+    high: float
+    step: Annotated[float, Field(gt=0)] | None = None
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not self.low <= self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+        return self
+
+
+class Choices(_Record):
+    """A list to choose from."""
+
+    choices: Annotated[tuple[Number, ...], Field(min_length=1)]
+
+
+def _interval(value: Any) -> Any:
+    if isinstance(value, list):
+        if len(value) != 2:
+            raise ValueError("expected [low, high]")
+        return {"low": value[0], "high": value[1]}
+    return value
+
+
+Dimension = Annotated[Range | Choices, BeforeValidator(_interval)]
+
+
+class Search(_Record):
+    """The study around the merge."""
+
+    space: dict[str, Dimension] = Field(default_factory=dict)
+    """What each searched number may be."""
+
+    trials: Annotated[int, Field(ge=1)] = 20
+    """Trials in all."""
+
+    maximize: str | tuple[str, ...] = "h_delta"
+    """Metric, or metrics, to maximise."""
+
+    subject_to: tuple[str, ...] = ()
+    """Limits such as `ifeval.prompt_level_strict_acc >= baseline - 0.01`."""
+
+    sampler: Literal["tpe", "gp", "cmaes", "nsga2", "random", "grid"] = "tpe"
+    """Optuna sampler."""
+
+    seed: int = 0
+    """Seed of the sampler."""
+
+    keep: Literal["best", "all"] | Annotated[int, Field(ge=1)] = "best"
+    """Builds to keep on disk."""
+
+
+class Task(_Record):
+    """One prompt set and how it is answered."""
+
+    prompts: str | None = None
+    """Built-in set by name, or a JSONL file; None takes the task's default."""
+
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Prompts to use; None means all."""
+
+    samples: Annotated[int, Field(ge=1)] = 1
+    """Answers per prompt."""
+
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """New tokens per answer; None takes the task's default."""
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _near_file(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str) and ("/" in value or value.endswith(".jsonl")):
+            return _resolve(value, info)
+        return value
+
+
+class Evaluate(_Record):
+    """What every build is asked."""
+
+    tasks: Annotated[dict[str, Task], Field(min_length=1)] = Field(
+        default_factory=lambda: {"ifeval": Task(), "prose": Task()}
+    )
+    """Tasks by name: `ifeval`, `mini`, `prose`, or the name under which figures of the file that
+    `prompts` names are shown."""
+
+    parallel: Annotated[int, Field(ge=1)] | None = None
+    """Sequences in one batch; None lets the engine choose."""
+
+    thinking: bool = False
+    """Whether the chat template is asked for a thought first."""
+
+    seed: int = 0
+    """Seed of sampled answers."""
+
+
+class Recipe(_Record):
+    """A merge and the search around it, every path absolute."""
+
+    it: Source
+    """Instruct model: hub id or folder."""
+
+    pt: Source | None = None
+    """Pre-trained model that IT came from."""
+
+    baseline: Baseline
+    """IT's own GGUF."""
+
+    adapters: Annotated[tuple[AdapterEntry, ...], Field(min_length=1)]
+    """Adapters to combine in delta space."""
+
+    fisher: Fisher | None = None
+    """Importance, if the merge is dampened."""
+
+    subspace: Source | None = None
+    """Instruct subspace, if a mask is used."""
+
+    heal: Heal | None = None
+    """The slerp's other end, if there is one."""
+
+    merge: Merge = Merge()
+    """Method, and the numbers that are not searched."""
+
+    search: Search = Search()
+    """The study."""
+
+    evaluate: Evaluate = Evaluate()
+    """The evaluation of each build."""
+
+    @field_validator("baseline", "fisher", mode="before")
+    @classmethod
+    def _path_alone(cls, value: Any) -> Any:
+        return {"path": value} if isinstance(value, str) else value
+
+    @field_validator("adapters", mode="before")
+    @classmethod
+    def _paths_alone(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [{"path": item} if isinstance(item, str) else item for item in value]
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.heal is not None and self.heal.onto == "pt" and self.pt is None:
+            raise ValueError("heal is onto pt, but pt is not given; name it, or say `onto: it`")
+        if self.masks and self.subspace is None:
+            raise ValueError("a mask with apply: merge needs `subspace`; name its file")
+        names = [adapter.name for adapter in self.adapters]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice and any(key.startswith("weight.") for key in self.search.space):
+            raise ValueError(f"two adapters are called {twice[0]!r}; rename a folder")
+        return self
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:
+        """Masks that act when merging."""
+        entries = [adapter.mask for adapter in self.adapters]
+        entries.append(self.heal.mask if self.heal is not None else None)
+        return tuple(mask for mask in entries if mask is not None and mask.apply == "merge")
+
+
+class Numbers(_Record):
+    """One point of the search, complete: what the recipe says, and what was chosen over it."""
+
+    s: Annotated[float, Field(ge=0, le=S_MAX)]
+    s_first: Annotated[float, Field(ge=0, le=S_MAX)] | None = None
+    """Scale of the first third of the layers, where it differs."""
+    s_middle: Annotated[float, Field(ge=0, le=S_MAX)] | None = None
+    s_last: Annotated[float, Field(ge=0, le=S_MAX)] | None = None
+    alpha: Annotated[float, Field(ge=0, le=1)]
+    rank: Annotated[int, Field(ge=0)] | None
+    density: Annotated[float, Field(gt=0, le=1)]
+    strength: Annotated[float, Field(ge=0, le=1)]
+    """Factor on every mask's strength."""
+    fisher_transform: Literal["minmax", "rank", "log"] | None
+    weights: tuple[float, ...]
+    """One per adapter, in the recipe's order."""
+    seed: int
+
+    def scale(self, layer: int | None, n_layers: int) -> float:
+        """`s` for a layer; tensors outside the layers take `s` itself."""
+        if layer is None:
+            return self.s
+        thirds = (self.s_first, self.s_middle, self.s_last)
+        own = thirds[min(2, 3 * layer // max(1, n_layers))]
+        return self.s if own is None else own
+
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """Every scale in use."""
+        thirds = (self.s_first, self.s_middle, self.s_last)
+        return (self.s, *(own for own in thirds if own is not None))
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        path: YAML file; relative paths in it are relative to its folder.
+
+    Raises:
+        RecipeError: not readable, not YAML, an unknown key or a bad value; the message names
+            file, line and key.
+    """
+    document = read_yaml(path)
+    if not isinstance(document.value, dict):
+        raise RecipeError(f"{path}:1: a recipe is a mapping such as `it: FOLDER`")
+    try:
+        recipe = Recipe.model_validate(document.value, context={"folder": path.resolve().parent})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        location = tuple(part for part in first["loc"] if part not in ("Range", "Choices"))
+        where = ".".join(str(part) for part in location)
+        message = _plain(first["type"], first["msg"], location)
+        line = document.line(location)
+        raise RecipeError(f"{path}:{line}: {where + ': ' if where else ''}{message}") from None
+    for name, dimension in recipe.search.space.items():
+        # what may be searched must be allowed at both ends, or at every choice
+        ends = (
+            dimension.choices if isinstance(dimension, Choices) else (dimension.low, dimension.high)
+        )
+        for value in ends:
+            try:
+                numbers_for(recipe, {name: value})
+            except RecipeError as error:
+                line = document.line(("search", "space", name))
+                raise RecipeError(f"{path}:{line}: search.space: {error}") from None
+    return recipe
+
+
+def numbers_for(recipe: Recipe, chosen: Mapping[str, Number]) -> Numbers:
+    """A recipe's numbers with the chosen ones put over them.
+
+    Args:
+        chosen: `s`, `alpha`, `rank`, `density`, `strength`, `seed`, `s.first`, `s.middle`,
+            `s.last`, `fisher.transform`, or `weight.NAME` of an adapter. A rank may be a whole
+            float.
+
+    Raises:
+        RecipeError: an unknown name, a value outside its range, or one that the recipe has no
+            use for (alpha above 0 without heal, rank without subspace).
+    """
+    names = [adapter.name for adapter in recipe.adapters]
+    weights = [
+        1 / len(names) if adapter.weight is None else adapter.weight for adapter in recipe.adapters
+    ]
+    values: dict[str, Any] = {
+        **recipe.merge.model_dump(include={"s", "alpha", "rank", "density", "seed"}),
+        "strength": 1.0,
+        "fisher_transform": recipe.fisher.transform if recipe.fisher is not None else None,
+    }
+    thirds = {"s.first": "s_first", "s.middle": "s_middle", "s.last": "s_last"}
+    for name, value in chosen.items():
+        if name.startswith("weight.") and name.removeprefix("weight.") in names:
+            weights[names.index(name.removeprefix("weight."))] = float(value)
+        elif name == "fisher.transform" and recipe.fisher is not None:
+            values["fisher_transform"] = value
+        elif name in thirds:
+            values[thirds[name]] = value
+        elif name in NUMBER_NAMES or name == "seed":
+            values[name] = value
+        else:
+            known = ", ".join([*NUMBER_NAMES, *thirds, *(f"weight.{name}" for name in names)])
+            raise RecipeError(f"unknown number {name!r}; this recipe has {known}")
+    try:
+        numbers = Numbers.model_validate({**values, "weights": tuple(weights)})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{name}={first['input']}: {first['msg'].lower()}") from None
+    if numbers.alpha > 0 and recipe.heal is None:
+        raise RecipeError(f"alpha={numbers.alpha:g} needs a heal adapter; add `heal` to the recipe")
+    if numbers.rank is not None and recipe.subspace is None:
+        raise RecipeError(f"rank={numbers.rank} needs a subspace; add `subspace` to the recipe")
+    return numbers
+
+
+def parse_numbers(texts: Sequence[str]) -> dict[str, Number]:
+    """Numbers as a command line gives them: `s=0.3`.
+
+    Raises:
+        RecipeError: no `=`, or a name given twice.
+    """
+    chosen: dict[str, Number] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name or not value:
+            raise RecipeError(f"{text!r} is no number; write NAME=VALUE, such as s=0.3")
+        if name in chosen:
+            raise RecipeError(f"{name} is given twice")
+        try:
+            chosen[name] = float(value)
+        except ValueError:
+            chosen[name] = value
+    return chosen
+
+
+def _plain(kind: str, message: str, location: tuple[Any, ...]) -> str:
+    if kind == "extra_forbidden":
+        return f"unknown key {location[-1]!r}; {_nearest(location)}"
+    if kind == "missing":
+        return "is missing"
+    return message.removeprefix("Value error, ")
+
+
+def _nearest(location: tuple[Any, ...]) -> str:
+    from difflib import get_close_matches
+
+    owners: dict[str, type[BaseModel]] = {
+        "baseline": Baseline,
+        "adapters": AdapterEntry,
+        "fisher": Fisher,
+        "heal": Heal,
+        "mask": Mask,
+        "merge": Merge,
+        "search": Search,
+        "evaluate": Evaluate,
+        "tasks": Task,
+    }
+    above = [part for part in location[:-1] if part in owners]
+    known = list((owners[above[-1]] if above else Recipe).model_fields)
+    close = get_close_matches(str(location[-1]), known, n=1)
+    return f"did you mean {close[0]!r}?" if close else "known: " + ", ".join(known)
