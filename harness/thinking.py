@@ -66,58 +66,59 @@ _GEMMA_4 = ThinkingRule(
 )
 _FAMILIES = (_GEMMA_4, _THINK)
 
-RULES: Mapping[str, ThinkingRule | None] = {
-    "none": None,
-    **{rule.name: rule for rule in _FAMILIES},
-    **{
-        f"{rule.name}-open": rule.model_copy(
-            update={"name": f"{rule.name}-open", "begins_inside": True}
-        )
-        for rule in _FAMILIES
-    },
+RULES: Mapping[str, ThinkingRule] = {
+    rule.name: rule
+    for family in _FAMILIES
+    for rule in (
+        family,
+        family.model_copy(update={"name": f"{family.name}-open", "begins_inside": True}),
+    )
 }
-"""Every rule by its recorded name; `none` takes a completion as it is."""
+"""Every rule by the name that a run records."""
 
 
-def choose_rule(template: str, prompt: str) -> str:
-    """The name of the rule for a model, from its chat template.
+def thinking_rule(template: str, prompt: str) -> ThinkingRule | None:
+    """The rule for a model, from its chat template.
 
     Args:
         template: The template's source: a family is known by the tokens that it writes.
-        prompt: A rendered prompt of the run; its end tells whether the template, or the prefill,
-            opens the thought itself.
+        prompt: Any rendered prompt of the run; its end tells whether the template itself opens
+            the thought.
 
     Returns:
-        A key of `RULES`; `none` where the template knows no thoughts.
+        None where the template knows no thoughts, and all of a completion is answer.
     """
-    for rule in _FAMILIES:
-        if rule.opener in template or rule.closer in template:
-            opened = prompt.rstrip().endswith(rule.prompt_endings)
-            return f"{rule.name}-open" if opened else rule.name
-    return "none"
+    for family in _FAMILIES:
+        if family.opener in template or family.closer in template:
+            opened = prompt.rstrip().endswith(family.prompt_endings)
+            return RULES[f"{family.name}-open" if opened else family.name]
+    return None
 
 
-def cut_thinking(text: str, rule_name: str) -> Answer:
+def rule_named(name: str) -> ThinkingRule:
+    """The rule that a run recorded.
+
+    Raises:
+        WeighinError: no rule has that name.
+    """
+    if name not in RULES:
+        raise WeighinError(f"no thinking rule {name!r}; a run records one of {', '.join(RULES)}")
+    return RULES[name]
+
+
+def cut_thinking(text: str, rule: ThinkingRule) -> Answer:
     """Take the thoughts out of a completion.
 
     Args:
         text: The raw completion, after the prefill if there was one.
-        rule_name: A key of `RULES`.
+        rule: Of the run.
 
     Returns:
         The rest in its order, without the space that stood between thought and answer; a
         completion without any thought is returned as it is. A thought that is not closed leaves
         an empty answer, whatever stands before it.
-
-    Raises:
-        WeighinError: no rule has that name.
     """
-    if rule_name not in RULES:
-        raise WeighinError(
-            f"no thinking rule {rule_name!r}; a run records one of {', '.join(RULES)}"
-        )
-    rule = RULES[rule_name]
-    if rule is None or not (rule.begins_inside or rule.opener in text or rule.closer in text):
+    if not (rule.begins_inside or rule.opener in text or rule.closer in text):
         return Answer(text, unclosed=False)
     kept = ""
     rest, inside = text, rule.begins_inside

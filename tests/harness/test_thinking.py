@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from harness.chat import ChatTemplate
 from harness.prompts import Message
-from harness.thinking import RULES, choose_rule, cut_thinking
+from harness.thinking import RULES, cut_thinking, rule_named, thinking_rule
 from metrics.errors import WeighinError
 
 TAGS = {"think": ("<think>", "</think>"), "gemma4": ("<|channel>thought\n", "<channel|>")}
@@ -16,7 +16,6 @@ plain = st.text(st.sampled_from("ab \n.é"), max_size=12)
 @pytest.mark.parametrize(
     ("rule", "text", "answer", "unclosed"),
     [
-        ("none", "<think>a</think>b", "<think>a</think>b", False),
         ("think", "", "", False),
         ("think", "  Just an answer. ", "  Just an answer. ", False),
         ("think", "<think>\nHm.\n</think>\n\nYes. ", "Yes. ", False),
@@ -41,7 +40,7 @@ plain = st.text(st.sampled_from("ab \n.é"), max_size=12)
     ],
 )
 def test_cut(rule: str, text: str, answer: str, unclosed: bool) -> None:
-    assert cut_thinking(text, rule) == (answer, unclosed)
+    assert cut_thinking(text, rule_named(rule)) == (answer, unclosed)
 
 
 @given(st.sampled_from(sorted(TAGS)), st.lists(st.tuples(plain, plain), max_size=4), plain)
@@ -52,26 +51,29 @@ def test_what_stands_outside_closed_thoughts_is_kept(
     text = "".join(f"{said}{opener}{thought}{closer}" for said, thought in pairs) + last
     outside = "".join(said for said, _ in pairs) + last
     expected = outside.lstrip() if pairs else outside
-    assert cut_thinking(text, rule) == (expected, False)
+    assert cut_thinking(text, rule_named(rule)) == (expected, False)
     # The same thoughts, the first of them opened by the prompt.
     if pairs and not pairs[0][0]:
-        assert cut_thinking(text.removeprefix(opener), f"{rule}-open") == (expected, False)
-    assert cut_thinking(text + opener + last, rule) == ("", True)
+        assert cut_thinking(text.removeprefix(opener), rule_named(f"{rule}-open")) == (
+            expected,
+            False,
+        )
+    assert cut_thinking(text + opener + last, rule_named(rule)) == ("", True)
 
 
 @given(st.sampled_from(sorted(RULES)), plain)
 def test_without_tags_only_an_opened_thought_matters(rule: str, text: str) -> None:
     expected = ("", True) if rule.endswith("-open") else (text, False)
-    assert cut_thinking(text, rule) == expected
+    assert cut_thinking(text, rule_named(rule)) == expected
 
 
 def test_an_unknown_rule_is_an_error() -> None:
     with pytest.raises(WeighinError, match="no thinking rule 'thonk'"):
-        cut_thinking("a", "thonk")
+        rule_named("thonk")
 
 
 def test_every_rule_is_recorded_under_its_own_name() -> None:
-    assert {name: rule.name for name, rule in RULES.items() if rule is not None} == {
+    assert {name: rule.name for name, rule in RULES.items()} == {
         name: name for name in ("think", "think-open", "gemma4", "gemma4-open")
     }
 
@@ -88,7 +90,7 @@ GEMMA_4 = (
 @pytest.mark.parametrize(
     ("source", "thinking", "rule"),
     [
-        (CHATML, True, "none"),
+        (CHATML, True, None),
         (QWEN_3, False, "think"),
         (QWEN_3, True, "think"),
         (R1, False, "think"),
@@ -98,13 +100,15 @@ GEMMA_4 = (
     ],
 )
 def test_the_rule_follows_from_the_template_and_the_prompts_end(
-    source: str, thinking: bool, rule: str
+    source: str, thinking: bool, rule: str | None
 ) -> None:
     messages = [Message(role="user", content="What does <think> mean?")]
     prompt = ChatTemplate(source).render(messages, thinking=thinking)
-    assert choose_rule(source, prompt) == rule
+    chosen = thinking_rule(source, prompt)
+    assert (chosen and chosen.name) == rule
 
 
 def test_a_prompt_that_opens_the_thought_itself() -> None:
-    assert choose_rule(QWEN_3, "<|im_start|>assistant\n<think>\n") == "think-open"
-    assert choose_rule(GEMMA_4, "<|turn>model\n<|channel>thought\n") == "gemma4-open"
+    think = thinking_rule(QWEN_3, "<|im_start|>assistant\n<think>\n")
+    channel = thinking_rule(GEMMA_4, "<|turn>model\n<|channel>thought\n")
+    assert (think, channel) == (RULES["think-open"], RULES["gemma4-open"])
