@@ -92,11 +92,12 @@ class Engine:
         tokens: list[list[int]] = answer["tokens"]
         return tokens
 
-    def open(self, n_tokens: int) -> EngineSettings:
+    def open(self, n_tokens: int, *, shown: Sequence[str] = ()) -> EngineSettings:
         """Open the context in which waves are generated.
 
         Args:
             n_tokens: Prompt and answer tokens that the longest sequence may need.
+            shown: Special tokens that are written out in answers; all others are left out.
 
         Returns:
             The settings with every choice made, as the run records them.
@@ -109,7 +110,7 @@ class Engine:
                 "threads": self.asked.threads or default_threads(),
             }
         )
-        self._ask({"op": "open", "settings": self.settings.model_dump()})
+        self._ask({"op": "open", "settings": self.settings.model_dump(), "shown": list(shown)})
         return self.settings
 
     def generate(

@@ -13,7 +13,7 @@ from harness.chat import ChatTemplate
 from harness.engine import Engine
 from harness.llama import EngineError
 from harness.machine import these_versions, this_machine
-from harness.prompts import Message, Prompt, PromptSet
+from harness.prompts import Prompt, PromptSet
 from harness.runs import (
     ChatSettings,
     Completion,
@@ -150,20 +150,23 @@ def check_gguf(path: Path) -> None:
 def _run(
     engine: Engine, model: Path, tasks: Sequence[Task], run: Run, chat: Chat, watcher: Watcher
 ) -> Iterator[list[Completion]]:
-    template, source = _template(engine, model, chat)
+    template = _template(engine, model, chat)
     texts = [
         [_render(template, p, chat, task.prompts.name) for p in task.prompts.prompts]
         for task in tasks
     ]
     tokens = [_tokenize(engine, rendered) for rendered in texts]
-    resolved = engine.open(_longest(engine, tasks, tokens))
+    rule = thinking_rule(template.source, texts[0][0])
+    # a thought's marks must stay visible in the completion to be found there
+    marks = () if rule is None else (rule.opener, rule.closer)
+    resolved = engine.open(_longest(engine, tasks, tokens), shown=marks)
     header = RunHeader(
         model=_model_facts(engine, model),
         engine=resolved,
         chat=ChatSettings(
-            template_sha256=source,
+            template_sha256=template.sha256,
             thinking=chat.thinking,
-            thinking_rule=(rule := thinking_rule(template.source)) and rule.name,
+            thinking_rule=None if rule is None else rule.name,
             prefill=chat.prefill,
         ),
         tasks=tuple(_task_settings(task) for task in tasks),
@@ -212,25 +215,21 @@ def _run(
         start = end
 
 
-def _template(engine: Engine, model: Path, chat: Chat) -> tuple[ChatTemplate, str]:
-    """The template to render with, and the hash of its source."""
-    from hashlib import sha256
-
+def _template(engine: Engine, model: Path, chat: Chat) -> ChatTemplate:
+    """The template to render with: the user's, or the GGUF's own."""
     source = chat.template or engine.metadata.get("tokenizer.chat_template")
     if source is None:
         raise WeighinError(
             f"{model}: the GGUF has no chat template; name one with --chat-template FILE"
         )
-    template = ChatTemplate(
+    return ChatTemplate(
         source, bos_token=engine.facts["bos"] or "", eos_token=engine.facts["eos"] or ""
     )
-    return template, sha256(source.encode()).hexdigest()
 
 
 def _render(template: ChatTemplate, prompt: Prompt, chat: Chat, task: str) -> str:
-    messages: Sequence[Message] = prompt.messages
     try:
-        return template.render(messages, thinking=chat.thinking, prefill=chat.prefill)
+        return template.render(prompt.messages, thinking=chat.thinking, prefill=chat.prefill)
     except WeighinError as error:
         raise WeighinError(f"task {task}, prompt {prompt.id}: {error}") from None
 

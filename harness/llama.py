@@ -125,8 +125,15 @@ class Model:
             size = -n
         raise EngineError(f"llama.cpp cannot tokenise a text of {len(data)} bytes")
 
+    def show(self, texts: Sequence[str]) -> None:
+        """Write these special tokens out in answers; a text of several tokens is left alone."""
+        for text in texts:
+            tokens = self.tokenize(text, add_special=False)
+            if len(tokens) == 1:
+                self._pieces[tokens[0]] = self._piece(tokens[0], special=True)
+
     def piece(self, token: int) -> bytes:
-        """The bytes that a token adds to an answer; nothing for a control token."""
+        """The bytes that a token adds to an answer; nothing for a control token not shown."""
         known = self._pieces.get(token)
         if known is None:
             known = self._piece(token, special=False)

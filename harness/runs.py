@@ -8,6 +8,7 @@ of models or metrics. Every file is written beside its place and renamed when wh
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -287,7 +288,8 @@ def write_whole(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise RunError(
             f"{path}: cannot be written ({error.strerror}); name another --out"
         ) from None

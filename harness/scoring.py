@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.prompts import Prompt, PromptSet
 from harness.runs import Completion, Run, RunHeader, Score, Summary
-from harness.thinking import cut_thinking, rule_named
+from harness.thinking import Answer, cut_thinking, rule_named
 from metrics import ifeval, prose
 from metrics.cross_repetition import xrep3
 from metrics.lexicon import Lexicon, default_lexicon
@@ -77,16 +77,11 @@ def score_completions(
     return scores
 
 
-def answer(header: RunHeader, completion: Completion) -> tuple[str, bool]:
-    """What counts as the answer: the prefill and the text, thoughts cut.
-
-    Returns:
-        The answer, and whether a thought was left open, in which case the answer is empty.
-    """
+def answer(header: RunHeader, completion: Completion) -> Answer:
+    """What counts as the answer: the prefill and the text, thoughts cut."""
     text = (header.chat.prefill or "") + completion.text
-    if header.chat.thinking_rule is None:
-        return text, False
-    return cut_thinking(text, rule_named(header.chat.thinking_rule))
+    rule = header.chat.thinking_rule
+    return Answer(text, unclosed=False) if rule is None else cut_thinking(text, rule_named(rule))
 
 
 def summarise(
@@ -106,7 +101,7 @@ def summarise(
             named = ifeval.summarise([s.ifeval for s, _ in own if s.ifeval is not None])
         else:
             named = prose.summarise([s.prose for s, _ in own if s.prose is not None])
-            texts = [answer(header, c)[0] for _, c in own]
+            texts = [answer(header, c).text for _, c in own]
             named["xrep3"] = xrep3(texts, [s.prompt_id for s, _ in own])
         figures |= {f"{task.name}.{name}": estimate for name, estimate in named.items()}
         figures |= {

@@ -64,8 +64,9 @@ class Worker:
         model = self._model()
         return {"tokens": [model.tokenize(t, add_special=add_special) for t in texts]}
 
-    def open(self, settings: dict[str, Any]) -> dict[str, Any]:
+    def open(self, settings: dict[str, Any], shown: list[str]) -> dict[str, Any]:
         """Open a context for generating; settings are resolved, none of them is None."""
+        self._model().show(shown)
         if self.context is not None:
             self.context.close()
         self.settings = EngineSettings.model_validate(settings)
