@@ -63,7 +63,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
         """Begin to count the steps of a new rendering."""
         self._steps = 0
 
-    def call(self, context: Context, obj: Any, *args: Any, **kwargs: Any) -> Any:
+    def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call something for the template; recursion counts as looping does."""
         self._step()
         return super().call(context, obj, *args, **kwargs)
@@ -91,7 +91,7 @@ class TemplateSandbox(ImmutableSandboxedEnvironment):
             attribute = _constant_name(node)
             if attribute is not None and attribute.startswith("__"):
                 raise SecurityError(f"line {node.lineno} of it asks for {attribute!r}")
-        _wrap_children(tree, self)
+        _watch(tree, self)
         return tree
 
     def _count_steps(self, iterable: Iterable[Any]) -> Iterator[Any]:
@@ -114,7 +114,7 @@ def _constant_name(node: nodes.Node) -> str | None:
     return name
 
 
-def _wrap_children(tree: nodes.Node, environment: TemplateSandbox) -> None:
+def _watch(tree: nodes.Node, environment: TemplateSandbox) -> None:
     """Route every loop's iterable and every `~` through the filters that watch them."""
     for loop in tree.find_all(nodes.For):
         loop.iter = _filtered(cast(nodes.Expr, loop.iter), "count_steps", environment)

@@ -367,6 +367,12 @@ def test_a_template_without_end_is_stopped(endless: str) -> None:
         ChatTemplate("{{ messages[0].content }}" + endless).render(chat("Hello"))
 
 
+def test_a_call_may_name_its_arguments_as_it_likes() -> None:
+    source = "{% set ns = namespace(self='a', context='b', obj='c') %}"
+    source += "{{ ns.self ~ ns.context ~ ns.obj }}"
+    assert ChatTemplate(source).render(chat("")) == "abc"
+
+
 def test_steps_are_counted_for_each_prompt_anew() -> None:
     source = "{{ messages[0].content }}{% for i in range(90000) %}{% endfor %}"
     template = ChatTemplate(source)
