@@ -45,6 +45,6 @@ def contrast_count(normal: str) -> int:
     return sum(1 for _ in _PATTERN.finditer(normal))
 
 
-def contrast(normal: str, n_words: int) -> float | None:
+def contrast(count: int, n_words: int) -> float | None:
     """Constructions per 1,000 words; None without words."""
-    return 1000 * contrast_count(normal) / n_words if n_words else None
+    return 1000 * count / n_words if n_words else None

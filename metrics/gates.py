@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-from metrics.repetition import rep3g_whole
+from metrics.repetition import rep3g_whole, rep3g_worst
 from metrics.word_lists import determiners, stop_words
 
 FULL_LENGTH_WORDS = 250
@@ -16,11 +16,14 @@ FULL_LENGTH_WORDS = 250
 MIN_WORDS = 20
 """Below this nothing about style can be told."""
 LOOP_LIMITS = (12.0, 32.0)
-"""Whole-text rep3g, percent: open up to the first, closed from the second."""
+"""rep3g in percent, of the whole or of its worst window: open up to the first, closed from the
+second. Human passages reach 8."""
 SALAD_LIMITS = (0.18, 0.28)
-"""Share of determiners before a function word: open up to the first, closed from the second."""
+"""Share of determiners before a function word: open up to the first, closed from the second.
+Human passages reach 0.13, shuffled ones start at 0.37."""
 ENGLISH_LIMITS = (0.15, 0.25)
-"""Share of words that are English function words: closed up to the first, open from the second."""
+"""Share of words that are English function words: closed up to the first, open from the second.
+The calibration texts start at 0.33."""
 REFUSAL_MAX_WORDS = 300
 """A longer text that begins like a refusal is taken for a story."""
 REFUSAL_LEAD_CHARS = 250
@@ -47,9 +50,13 @@ def length_gate(n_words: int) -> float:
 
 
 def loop_gate(words: Sequence[str]) -> float:
-    """Closes on a text that says the same again; looks at the whole of it."""
-    rate = rep3g_whole(words)
-    return 0.0 if rate is None else _falling(rate, LOOP_LIMITS)
+    """Closes on a text that says the same again.
+
+    Looks at the whole text at once, which finds what comes back after a long while, and at each
+    window of it, because a loop at the end of a long text is little of the whole.
+    """
+    whole, worst = rep3g_whole(words), rep3g_worst(words)
+    return 0.0 if whole is None or worst is None else _falling(max(whole, worst), LOOP_LIMITS)
 
 
 def salad_gate(words: Sequence[str]) -> float:

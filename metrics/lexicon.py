@@ -28,7 +28,7 @@ class Entry(BaseModel):
     """Lower-case content words, one blank between."""
 
     count: int = 0
-    """Times it occurs in the model texts; 0 where the list did not say."""
+    """Answers of models that have it; 0 where the list did not say."""
 
     n_models: int = 0
     """Models that use it."""
@@ -37,7 +37,7 @@ class Entry(BaseModel):
     """Prompts in whose answers it occurs."""
 
     ratio: float | None = None
-    """How many times as often as the baseline expects; None where the list did not say."""
+    """Answers that have it / answers expected to; None where the list did not say."""
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -53,6 +53,9 @@ class Origin(BaseModel):
     method: str
     """Who made the list, and how."""
 
+    sources: tuple[str, ...] = ()
+    """Where the texts are from: files with their SHA-256, or a description with its licence."""
+
     models: tuple[str, ...] = ()
     """Models whose texts were mined."""
 
@@ -66,7 +69,7 @@ class Origin(BaseModel):
     """Words of human text."""
 
     settings: dict[str, float] = {}
-    """Thresholds of the mining."""
+    """Thresholds of the mining, by name."""
 
     skipped: int = 0
     """Entries of a foreign list that could not be used: no content word, or more than three."""
@@ -124,6 +127,18 @@ def default_lexicon() -> Lexicon:
     """The project's own lexicon."""
     file = resources.files("metrics").joinpath("data", "lexicon.json")
     return parse_lexicon(file.read_text(encoding="utf-8"), name="metrics/data/lexicon.json")
+
+
+def dump_lexicon(lexicon: Lexicon) -> str:
+    """JSON of a lexicon, one entry per line, so that two versions can be compared line by line."""
+    lines = []
+    for name, value in lexicon.model_dump(mode="json").items():
+        if isinstance(value, list) and value:
+            entries = ",\n".join("  " + json.dumps(entry, ensure_ascii=False) for entry in value)
+            lines.append(f'"{name}": [\n{entries}\n]')
+        else:
+            lines.append(f'"{name}": {json.dumps(value, ensure_ascii=False)}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def parse_lexicon(text: str, *, name: str) -> Lexicon:

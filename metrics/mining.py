@@ -85,6 +85,7 @@ def mine(
     *,
     name: str,
     held_out: Sequence[str] = (),
+    sources: Sequence[str] = (),
     frequency: Frequency | None = None,
 ) -> Lexicon:
     """Find the words, bigrams and trigrams that models over-use.
@@ -94,6 +95,7 @@ def mine(
         human: Prose by people, of the same kind.
         name: Name of the lexicon.
         held_out: Models kept apart, to see that the lexicon holds for models it has not seen.
+        sources: Where the texts are from, for the record.
         frequency: Share of a word among all words of English; None asks wordfreq.
 
     Raises:
@@ -141,10 +143,12 @@ def mine(
         name=name,
         origin=Origin(
             method="weighin lexicon mine",
+            sources=tuple(sources),
             models=tuple(sorted({answer.model for answer in used})),
             held_out=tuple(sorted(held_out)),
             n_model_words=sum(text.n_words for text in texts),
             n_human_words=n_human_words,
+            settings=_settings(),
         ),
         words=tuple(found[1]),
         bigrams=tuple(found[2]),
@@ -197,6 +201,24 @@ def _read(text: str) -> _Text:
             uses[word.lower()] += 1
             capitals[word.lower()] += word[0].isupper() and not word.isupper()
     return _Text(len(every), content_words(every), capitals, uses)
+
+
+def _settings() -> dict[str, float]:
+    """Every constant that the outcome depends on."""
+    fixed = {
+        "collocation": COLLOCATION,
+        "baseline_words": BASELINE_WORDS,
+        "name_share": NAME_SHARE,
+        "min_frequency": MIN_FREQUENCY,
+        "min_letters": MIN_LETTERS,
+    }
+    by_kind = {"words": THRESHOLDS[1], "bigrams": THRESHOLDS[2], "trigrams": THRESHOLDS[3]}
+    by_kind["names"] = NAMES
+    return fixed | {
+        f"{kind}.{field}": value
+        for kind, threshold in by_kind.items()
+        for field, value in threshold._asdict().items()
+    }
 
 
 def _names(texts: Iterable[_Text]) -> frozenset[str]:

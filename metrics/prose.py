@@ -4,12 +4,13 @@ Texts and a lexicon in, records and estimates out; knows nothing of models, prom
 prose-style score: it measures style and form, not plot or sense.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from metrics.contrast import contrast
+from metrics.contrast import contrast, contrast_count
 from metrics.cross_repetition import xrep3
 from metrics.diversity import mattr
 from metrics.gates import (
@@ -69,6 +70,9 @@ class ProseScore(BaseModel):
     slop_weight: int
     """The same, weighted: w + 2 b + 4 t."""
 
+    contrast_count: int
+    """"Not X but Y" constructions found in the rated words."""
+
     slop: float | None
     """Weighted hits per 1,000 rated words; lower is better."""
 
@@ -79,7 +83,7 @@ class ProseScore(BaseModel):
     """The same over the whole answer at once."""
 
     contrast: float | None
-    """"Not X but Y" constructions per 1,000 rated words; lower is better."""
+    """The constructions per 1,000 rated words; lower is better."""
 
     rhythm: float | None
     """Coefficient of variation of sentence lengths; human prose lies in a band."""
@@ -108,11 +112,12 @@ def score_text(text: str, lexicon: Lexicon, *, length_gate: bool = True) -> Pros
     passage = read_passage(text)
     head = passage.head_words
     hits = slop_hits(head, lexicon)
+    n_contrasts = contrast_count(passage.head)
     rates = {
         "slop": slop(hits, len(head)),
         "rep3g": rep3g(head),
         "rhythm": rhythm(passage.head_sentences),
-        "contrast": contrast(passage.head, len(head)),
+        "contrast": contrast(n_contrasts, len(head)),
         "diversity": mattr(head),
         "openers": openers(passage.head_sentences),
     }
@@ -122,6 +127,7 @@ def score_text(text: str, lexicon: Lexicon, *, length_gate: bool = True) -> Pros
         rated_words=len(head),
         slop_hits=hits.total,
         slop_weight=hits.weight,
+        contrast_count=n_contrasts,
         rep3g_whole=rep3g_whole(passage.words),
         gate=gate,
         H=style_score(rates, gate),
@@ -130,31 +136,61 @@ def score_text(text: str, lexicon: Lexicon, *, length_gate: bool = True) -> Pros
 
 
 def summarise(
-    scores: Sequence[ProseScore], *, rng: np.random.Generator | None = None
+    scores: Sequence[ProseScore],
+    *,
+    prompts: Sequence[str] | None = None,
+    rng: np.random.Generator | None = None,
 ) -> dict[str, Estimate]:
     """The figures of a set of texts, except `xrep3`, which needs the texts themselves.
 
-    `slop`, `contrast` are pooled (hits of all texts over words of all texts); the others are means
-    over the texts where they are defined. An empty answer counts as 0 words and H = 0.
+    `slop` and `contrast` are pooled (hits of all texts over words of all texts); the others are
+    means over the texts where they are defined. An empty answer counts as 0 words and H = 0. Every
+    n is the number of texts that a figure is made of.
 
     Args:
         scores: One per text.
+        prompts: Prompt id of each text, where a prompt has several samples; intervals resample
+            prompts with all their texts. None: every text has a prompt of its own.
         rng: Seeded generator for the intervals; a fixed one where none is given.
     """
     rng = default_rng() if rng is None else rng
-    n_words = [score.rated_words for score in scores]
-    constructions = [(s.contrast or 0.0) * s.rated_words / 1000 for s in scores]
+    owners = [str(index) for index in range(len(scores))] if prompts is None else prompts
+    groups: dict[str, list[ProseScore]] = {}
+    for owner, score in zip(owners, scores, strict=True):
+        groups.setdefault(owner, []).append(score)
+
+    def pooled(numerator: str, denominator: str) -> Estimate:
+        estimate = bootstrap_ratio(
+            [sum(getattr(s, numerator) for s in group) for group in groups.values()],
+            [sum(getattr(s, denominator) for s in group) for group in groups.values()],
+            rng=rng,
+            scale=1000.0,
+        )
+        n = sum(getattr(score, denominator) > 0 for score in scores)
+        return estimate.model_copy(update={"n": n})
+
+    def mean(name: str) -> Estimate:
+        values = [
+            [value for s in group if (value := getattr(s, name)) is not None]
+            for group in groups.values()
+        ]
+        counts = [len(group) for group in values]
+        if max(counts, default=0) <= 1:
+            return bootstrap_mean([value for group in values for value in group], rng=rng)
+        estimate = bootstrap_ratio([math.fsum(group) for group in values], counts, rng=rng)
+        return estimate.model_copy(update={"n": sum(counts)})
+
     return {
-        "word_count": bootstrap_mean([s.word_count for s in scores], rng=rng),
-        "slop": bootstrap_ratio([s.slop_weight for s in scores], n_words, rng=rng, scale=1000.0),
-        "slop_hits": bootstrap_mean([s.slop_hits for s in scores], rng=rng),
-        "rep3g": bootstrap_mean([s.rep3g for s in scores], rng=rng),
-        "rep3g_whole": bootstrap_mean([s.rep3g_whole for s in scores], rng=rng),
-        "contrast": bootstrap_ratio(constructions, n_words, rng=rng, scale=1000.0),
-        "rhythm": bootstrap_mean([s.rhythm for s in scores], rng=rng),
-        "diversity": bootstrap_mean([s.diversity for s in scores], rng=rng),
-        "openers": bootstrap_mean([s.openers for s in scores], rng=rng),
-        "H": bootstrap_mean([s.H for s in scores], rng=rng),
+        "word_count": mean("word_count"),
+        "slop": pooled("slop_weight", "rated_words"),
+        "slop_hits": mean("slop_hits"),
+        "rep3g": mean("rep3g"),
+        "rep3g_whole": mean("rep3g_whole"),
+        "contrast": pooled("contrast_count", "rated_words"),
+        "rhythm": mean("rhythm"),
+        "diversity": mean("diversity"),
+        "openers": mean("openers"),
+        "H": mean("H"),
     }
 
 
@@ -171,13 +207,13 @@ def score_texts(
     Args:
         texts: One model's answers.
         lexicon: What counts as slop.
-        prompts: Prompt id of each answer where a prompt has several samples; see `xrep3`.
+        prompts: Prompt id of each answer, where a prompt has several samples.
         length_gate: As for `score_text`.
         rng: Seeded generator for the intervals; a fixed one where none is given.
     """
     rng = default_rng() if rng is None else rng
     scores = [score_text(text, lexicon, length_gate=length_gate) for text in texts]
-    figures = summarise(scores, rng=rng)
+    figures = summarise(scores, prompts=prompts, rng=rng)
     figures["xrep3"] = xrep3(texts, prompts, rng=rng)
     return scores, {name: figures[name] for name in METRICS}
 
@@ -217,8 +253,27 @@ def slop_delta(
     Raises:
         WeighinError: the two differ in length.
     """
+    return _pooled_delta("slop_weight", baseline, candidate, rng)
+
+
+def contrast_delta(
+    baseline: Sequence[ProseScore],
+    candidate: Sequence[ProseScore],
+    *,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """The same for `contrast`: constructions per 1,000 words; negative is better."""
+    return _pooled_delta("contrast_count", baseline, candidate, rng)
+
+
+def _pooled_delta(
+    numerator: str,
+    baseline: Sequence[ProseScore],
+    candidate: Sequence[ProseScore],
+    rng: np.random.Generator | None,
+) -> Estimate:
     before, after = (
-        ([float(s.slop_weight) for s in run], [float(s.rated_words) for s in run])
+        ([float(getattr(s, numerator)) for s in run], [float(s.rated_words) for s in run])
         for run in (baseline, candidate)
     )
     rng = default_rng() if rng is None else rng

@@ -11,16 +11,17 @@ WINDOW_WORDS = 400
 STEP_WORDS = 50
 
 
+Trigram = tuple[str, str, str]
+
+
 def rep3g_whole(words: Sequence[str]) -> float | None:
     """Word trigrams that repeat an earlier one, in percent of all.
 
     Returns:
         100 (1 - unique / total), 0 to 100; None below three words.
     """
-    trigrams = list(zip(words, words[1:], words[2:], strict=False))
-    if not trigrams:
-        return None
-    return 100 * (len(trigrams) - len(set(trigrams))) / len(trigrams)
+    trigrams = _trigrams(words)
+    return _repeated(trigrams) if trigrams else None
 
 
 def rep3g(words: Sequence[str]) -> float | None:
@@ -32,8 +33,33 @@ def rep3g(words: Sequence[str]) -> float | None:
     Returns:
         Percent, 0 to 100; None below three words.
     """
-    last = max(0, len(words) - WINDOW_WORDS)
-    starts = [*range(0, last, STEP_WORDS), last]
-    rates = [rep3g_whole(words[start : start + WINDOW_WORDS]) for start in starts]
-    defined = [rate for rate in rates if rate is not None]
-    return sum(defined) / len(defined) if defined else None
+    rates = _window_rates(words)
+    return sum(rates) / len(rates) if rates else None
+
+
+def rep3g_worst(words: Sequence[str]) -> float | None:
+    """The largest of the rates that `rep3g` averages: a loop anywhere in a long text shows.
+
+    Returns:
+        Percent, 0 to 100; None below three words.
+    """
+    return max(_window_rates(words), default=None)
+
+
+def _window_rates(words: Sequence[str]) -> list[float]:
+    trigrams = _trigrams(words)
+    if not trigrams:
+        return []
+    size = WINDOW_WORDS - 2
+    last = max(0, len(trigrams) - size)
+    return [
+        _repeated(trigrams[start : start + size]) for start in (*range(0, last, STEP_WORDS), last)
+    ]
+
+
+def _trigrams(words: Sequence[str]) -> list[Trigram]:
+    return list(zip(words, words[1:], words[2:], strict=False))
+
+
+def _repeated(trigrams: Sequence[Trigram]) -> float:
+    return 100 * (len(trigrams) - len(set(trigrams))) / len(trigrams)

@@ -334,6 +334,8 @@ def sign_flip_test(
     """
     if len(differences) == 0:
         return None
+    if len(differences) == 1:
+        return 1.0  # both flips are equally far from 0
     from scipy.stats import permutation_test
 
     result = permutation_test(

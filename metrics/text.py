@@ -14,16 +14,14 @@ HEAD_WORDS = 750
 
 _THINKING = re.compile(
     r"<(think|thinking|thought|reasoning)>.*?</\1>"
-    r"|<\|channel>thought.*?<channel\|>"
+    r"|<\|channel>.*?<channel\|>"
     r"|<\|channel\|>analysis<\|message\|>.*?<\|end\|>",
     re.DOTALL,
 )
 _OPEN_THOUGHT = re.compile(
-    r"<(?:think|thinking|thought|reasoning)>|<\|channel>thought|<\|channel\|>analysis<\|message\|>"
+    r"<(?:think|thinking|thought|reasoning)>|<\|channel>|<\|channel\|>analysis<\|message\|>"
 )
-_CLOSED_THOUGHT = re.compile(
-    r"\A.*(?:</(?:think|thinking|thought|reasoning)>|<channel\|>)", re.DOTALL
-)
+_CLOSED_THOUGHT = re.compile(r"\A.*</(?:think|thinking|thought|reasoning)>", re.DOTALL)
 
 _STRAIGHT = str.maketrans(
     {
@@ -76,14 +74,14 @@ _HELD_STOP = "\N{ONE DOT LEADER}"
 def strip_thinking(text: str) -> str:
     """Cut a model's thoughts out of its answer.
 
-    Knows `<think>` and its kin, Gemma 4's channel and the harmony format. A thought that is never
-    closed leaves an empty answer; one whose opening tag was part of the prompt is cut up to its
-    closing tag.
+    Knows `<think>` and its kin, Gemma 4's channels and the harmony format. A thought that is never
+    closed leaves an empty answer; one that the prompt opened is cut up to its closing tag, except
+    for Gemma's closing tag, which it also writes without a thought and which is merely dropped.
     """
     answer = _THINKING.sub("", text)
     if _OPEN_THOUGHT.search(answer):
         return ""
-    return _CLOSED_THOUGHT.sub("", answer)
+    return _CLOSED_THOUGHT.sub("", answer).replace("<channel|>", "")
 
 
 def normalise(text: str) -> str:
