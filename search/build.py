@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from search.disk import check_room, sibling
 from search.errors import BuildError
+from search.export_hf import export_hf
 from search.gguf_file import header_bytes, padding, string_value
 from search.ingredients import build_key
 from search.llama_child import check_loads
@@ -72,6 +73,7 @@ def build(
     numbers: Mapping[str, Number],
     out: Path,
     *,
+    hf: Path | None = None,
     n_threads: int | None = None,
     progress: Progress | None = None,
 ) -> BuildResult:
@@ -81,6 +83,7 @@ def build(
         recipe: A recipe, or what `prepare` made of it.
         numbers: Chosen numbers by name (`s`, `alpha`, `rank`, ...); the recipe's own for the rest.
         out: File to write; an existing one is replaced when the new one is whole.
+        hf: Folder to write the merged checkpoint to as well.
         n_threads: None means all cores; the outcome does not depend on it.
         progress: Told how far it is.
 
@@ -105,6 +108,8 @@ def build(
         size, digest = _write(ready, jobs, keys, beside, n_threads, clock, progress)
         with clock.on("load"):
             check_loads(beside)
+        if hf is not None:
+            export_hf(ready.ingredients, full, hf, n_threads=n_threads)
         beside.replace(out)
     finally:
         beside.unlink(missing_ok=True)

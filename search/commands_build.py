@@ -42,6 +42,9 @@ def build(
         list[str] | None,
         typer.Option("--param", "-p", help="A number over the recipe's own, such as s=0.3."),
     ] = None,
+    hf: Annotated[
+        Path | None, typer.Option("--hf", help="Folder for the merged checkpoint as well.")
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="Default: all cores.", min=1)] = None,
     json: JsonFlag = False,
 ) -> None:
@@ -51,7 +54,7 @@ def build(
 
     loaded = load_recipe(recipe)
     result = build_gguf(
-        loaded, parse_numbers(param or []), out, n_threads=threads, progress=_Progress()
+        loaded, parse_numbers(param or []), out, hf=hf, n_threads=threads, progress=_Progress()
     )
     if json:
         print_json(result.model_dump(mode="json"))

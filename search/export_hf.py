@@ -1,0 +1,199 @@
+"""HF export: a merge as a checkpoint folder, for whoever wants the weights and not the GGUF.
+
+Streams the same merged rows as the build does, in IT's own sharding, types and names, beside
+IT's configuration and tokenizer; quantises nothing.
+Source: the hub's layout of checkpoints; DESIGN, Export.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from search.checkpoint import Checkpoint, inside
+from search.disk import check_room
+from search.errors import BuildError
+from search.ingredients import Ingredients
+from search.merge import TensorMerge, blocks_of
+from search.names import canonical, layouts
+from search.recipe import Numbers
+from search.slerp import Products
+from search.stream import Clock, Job, stream
+from search.tensorfile import StoredTensor, TensorFile
+
+COPIED = ("*.json", "*.model", "*.jinja", "*.txt")
+"""What is taken over from IT's folder beside the weights."""
+
+COPY_BYTES = 1 << 24
+CARD = """---
+base_model: {base}
+base_model_relation: merge
+tags: [merge, weighin]
+---
+# {name}
+
+A merge of {base} with {adapters}, built by weighin.
+
+Numbers: {numbers}
+"""
+
+
+def export_hf(
+    ingredients: Ingredients,
+    numbers: Numbers,
+    out: Path,
+    *,
+    n_threads: int | None = None,
+    clock: Clock | None = None,
+) -> Path:
+    """Write a merged checkpoint.
+
+    Args:
+        ingredients: Open ingredients.
+        numbers: Complete numbers.
+        out: Folder to make; it must not exist, or be empty.
+        n_threads: None means all cores; the outcome does not depend on it.
+        clock: Where seconds are counted, if anywhere.
+
+    Returns:
+        The folder.
+
+    Raises:
+        BuildError: the folder is in use or the disk too full. Nothing half-written is left.
+    """
+    it = ingredients.it
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BuildError(f"{out} exists and is not an empty folder; name another")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_room(out.parent, sum(file.size_bytes for file in it.files.values()))
+    beside = out.with_name(f".{out.name}.part")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    try:
+        for name, file in it.files.items():
+            _write_shard(ingredients, numbers, file, beside / name, n_threads, clock or Clock())
+        _copy_rest(it, beside)
+        (beside / "README.md").write_text(_card(ingredients, numbers, out.name), encoding="utf-8")
+        if out.exists():
+            out.rmdir()
+        beside.rename(out)
+    except OSError as error:
+        raise BuildError(f"cannot write {out}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return out
+
+
+class _CopyJob:
+    """A tensor as it is, other towers included."""
+
+    blends = False
+
+    def __init__(self, file: TensorFile, stored: StoredTensor) -> None:
+        self._file = file
+        self._stored = stored
+        size = stored.size_bytes
+        self.blocks: Sequence[tuple[int, int]] = [
+            (start, min(size, start + COPY_BYTES)) for start in range(0, size, COPY_BYTES)
+        ]
+
+    def prepare(self) -> None:
+        """Nothing to read ahead."""
+
+    def measure(self, block: tuple[int, int]) -> Products:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def set_products(self, over: Products) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    def render(self, block: tuple[int, int]) -> bytes | memoryview:
+        """IT's bytes."""
+        return self._file.raw_bytes(self._stored.name, block[0], block[1] - block[0])
+
+
+class _SaveJob:
+    """A merged tensor in its own type."""
+
+    def __init__(self, merge: TensorMerge, head_rows: int, clock: Clock) -> None:
+        self._merge = merge
+        self._clock = clock
+        self.blends = merge.blends
+        # the same blocks as the build's, since a product's last bit may depend on its shape
+        self._blocks = blocks_of(merge.stored.shape, head_rows)
+        self.blocks: Sequence[tuple[int, int]] = self._blocks
+
+    def prepare(self) -> None:
+        """Read factors and thresholds."""
+        self._merge.prepare(self._blocks)
+
+    def measure(self, block: tuple[int, int]) -> Products:
+        """Inner products of the slerp's endpoints."""
+        return self._merge.measure(block)
+
+    def set_products(self, over: Products) -> None:
+        """Fix the slerp's coefficients."""
+        self._merge.set_products(over)
+
+    def render(self, block: tuple[int, int]) -> bytes | memoryview:
+        """Merged rows' bytes."""
+        import torch
+
+        with self._clock.on("merge"):
+            rows = self._merge.rows(block).contiguous()
+            return rows.reshape(-1).view(torch.uint8).numpy().data
+
+
+def _write_shard(
+    ingredients: Ingredients,
+    numbers: Numbers,
+    file: TensorFile,
+    path: Path,
+    n_threads: int | None,
+    clock: Clock,
+) -> None:
+    it = ingredients.it
+    placed = layouts(it.config, it.names, str(it.folder))
+    tensors = sorted(file.tensors.values(), key=lambda stored: stored.offset)
+    jobs: list[Job] = []
+    entries: dict[str, object] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for stored in tensors:
+        end = offset + stored.size_bytes
+        entries[stored.name] = {
+            "dtype": stored.dtype,
+            "shape": list(stored.shape),
+            "data_offsets": [offset, end],
+        }
+        offset = end
+        name = canonical(stored.name)
+        merge = TensorMerge(ingredients, numbers, name) if name is not None else None
+        if name is not None and merge is not None and merge.touched:
+            jobs.append(_SaveJob(merge, placed[name].head_rows, clock))
+        else:
+            jobs.append(_CopyJob(file, stored))
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    with path.open("wb") as out:
+        out.write(len(header).to_bytes(8, "little") + header)
+        for _, chunk in stream(jobs, n_threads):
+            with clock.on("write"):
+                out.write(chunk)
+
+
+def _copy_rest(it: Checkpoint, folder: Path) -> None:
+    for pattern in COPIED:
+        for path in sorted(it.folder.glob(pattern)):
+            shutil.copyfile(inside(it.folder, path.name), folder / path.name)
+
+
+def _card(ingredients: Ingredients, numbers: Numbers, name: str) -> str:
+    recipe = ingredients.recipe
+    said = {key: value for key, value in numbers.model_dump().items() if value is not None}
+    return CARD.format(
+        base=recipe.it if not recipe.it.startswith("/") else Path(recipe.it).name,
+        name=name,
+        adapters=", ".join(adapter.name for adapter in recipe.adapters),
+        numbers=", ".join(f"{key} = {value}" for key, value in said.items()),
+    )
