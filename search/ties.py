@@ -24,17 +24,16 @@ def threshold(blocks: Iterable["torch.Tensor"], density: float, size: int) -> fl
         size: Elements in all.
 
     Returns:
-        The int(density * size)-th largest magnitude, exact: bit patterns of positive floats sort
-        as the floats do, so one histogram of the upper and one of the lower 16 bits find it.
-        0 where everything is kept, infinity where nothing is.
+        The int(density * size)-th largest magnitude, the largest where that is none, and 0 where
+        everything is kept. Exact: bit patterns of positive floats sort as the floats do, so one
+        histogram of the upper and one of the lower 16 bits find it. All that tie with it are
+        kept, where mergekit keeps some of them.
     """
     import torch
 
-    n_keep = int(density * size)
+    n_keep = max(1, int(density * size))
     if n_keep >= size:
         return 0.0
-    if n_keep == 0:
-        return float("inf")
     upper = torch.zeros(BUCKETS, dtype=torch.int64)
     for block in blocks:
         upper += torch.bincount(_bits(block) >> 16, minlength=BUCKETS)

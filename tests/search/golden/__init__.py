@@ -1,0 +1,1 @@
+"""Golden values and how they were made."""
