@@ -63,8 +63,9 @@ def read_model_texts(path: Path) -> list[ModelText]:
     """Texts of one or more models.
 
     Args:
-        path: A run's folder, of which the prose is taken, JSON Lines of `{"prompt_id", "text"}` (one model, named after the
-            file or folder unless a row says "model"), or JSON of `{model: [{"prompt", "output"}]}`.
+        path: A run's folder, of which the prose is taken; JSON Lines of `{"prompt_id", "text"}`,
+            of one model, named after the file unless a row says "model"; or JSON of
+            `{model: [{"prompt", "output"}]}`.
 
     Raises:
         WeighinError: the file is missing or has another shape.
@@ -121,7 +122,7 @@ def write_lexicon(path: Path, lexicon: Lexicon) -> None:
 
 
 def _of_run(run: Run) -> list[ModelText]:
-    """A run's answers in its prose tasks; instruction-following answers are another kind of text."""
+    """A run's answers to its prose tasks; those to other tasks are another kind of text."""
     prose = {task.name for task in run.header().tasks if task.kind == "prose"}
     return [
         ModelText(run.name, f"{completion.task}/{completion.prompt_id}", completion.text)
