@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from search import cache
+from search.blocks import blocks_of
 from search.checkpoint import Checkpoint, find_source, inside, read_json
 from search.errors import IngredientError
 from search.factors import Factors
@@ -42,6 +43,7 @@ REFUSED = {
 BASE_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Initialisations under which training starts from changed base weights."""
 
+BASE_COPY = ".base_layer.weight"
 FACTOR = re.compile(
     r"(?P<module>.+)\.(?P<kind>lora_A|lora_B|lora_embedding_A|lora_embedding_B)"
     r"(?:\.(?P<adapter>[^.]+))??(?:\.weight)?"
@@ -116,6 +118,9 @@ class Adapter:
         found: dict[str, dict[str, str]] = {}
         for name in self._file.tensors:
             match = FACTOR.fullmatch(name)
+            if match is None and name.endswith(BASE_COPY):
+                self._check_base_copy(name, checkpoint)
+                continue
             if match is None:
                 raise IngredientError(
                     f"{self.folder}: {name} is neither lora_A nor lora_B; only LoRA factors can "
@@ -131,6 +136,18 @@ class Adapter:
                 raise IngredientError(f"{self.folder}: two adapter tensors lead to {weight}")
             pairs[weight] = self._pair(module, kinds, checkpoint.stored(weight).shape)
         return pairs
+
+    def _check_base_copy(self, name: str, checkpoint: Checkpoint) -> None:
+        """PEFT saves the embedding beside its factors; it must be the checkpoint's own."""
+        weight = self._weight_name(name.removesuffix(BASE_COPY), checkpoint)
+        same = self._file.tensors[name].shape == checkpoint.stored(weight).shape
+        for block in blocks_of(checkpoint.stored(weight).shape):
+            same = same and self._file.rows(name, *block).equal(checkpoint.rows(weight, *block))
+        if not same:
+            raise IngredientError(
+                f"{self.folder}: {name} is not {checkpoint.folder}'s; was the vocabulary resized, "
+                "or is the adapter for another model?"
+            )
 
     def _weight_name(self, module: str, checkpoint: Checkpoint) -> str:
         bare = module.removeprefix("base_model.model.").removesuffix(".base_layer")

@@ -10,11 +10,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from search.blocks import blocks_of
 from search.checkpoint import Checkpoint, inside
 from search.disk import check_room
 from search.errors import BuildError
 from search.ingredients import Ingredients
-from search.merge import TensorMerge, blocks_of
+from search.merge import TensorMerge
 from search.names import canonical, layouts
 from search.recipe import Numbers
 from search.slerp import Products

@@ -6,8 +6,9 @@ Knows nothing of files' order or of threads.
 
 from collections.abc import Sequence
 
+from search.blocks import blocks_of
 from search.gguf_file import TensorInfo
-from search.merge import TensorMerge, blocks_of
+from search.merge import TensorMerge
 from search.quantize import quantize
 from search.slerp import Products
 from search.stream import Clock

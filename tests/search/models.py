@@ -4,6 +4,9 @@ Sizes are the least at which every K-quant has whole blocks (rows of 256).
 """
 
 import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -177,9 +180,18 @@ def make_adapter(
     config = LoraConfig(
         r=rank, lora_alpha=2 * rank, target_modules=list(targets), task_type="CAUSAL_LM", **settings
     )
-    tuned = get_peft_model(model, config)
-    for name, parameter in tuned.named_parameters():
-        if "lora_" in name:
-            parameter.data.normal_(0, strength)
-    tuned.save_pretrained(folder)
+    with peft_quiet():
+        tuned = get_peft_model(model, config)
+        for name, parameter in tuned.named_parameters():
+            if "lora_" in name:
+                parameter.data.normal_(0, strength)
+        tuned.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def peft_quiet() -> Iterator[None]:
+    """Let PEFT say what it says of transformers' renames and of embeddings saved beside."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

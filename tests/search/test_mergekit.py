@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from search.average import average
+from search.blocks import blocks_of
 from search.factors import Factors
-from search.merge import blocks_of
 from search.methods import METHODS, Parts
 from search.slerp import slerp
 from tests.search.golden.values import DENSITY, WEIGHTS, T
