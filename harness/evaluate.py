@@ -165,6 +165,7 @@ def _run(
         engine=resolved,
         chat=ChatSettings(
             template_sha256=template.sha256,
+            template_date=template.today,
             thinking=chat.thinking,
             thinking_rule=None if rule is None else rule.name,
             prefill=chat.prefill,
@@ -222,9 +223,7 @@ def _template(engine: Engine, model: Path, chat: Chat) -> ChatTemplate:
         raise WeighinError(
             f"{model}: the GGUF has no chat template; name one with --chat-template FILE"
         )
-    return ChatTemplate(
-        source, bos_token=engine.facts["bos"] or "", eos_token=engine.facts["eos"] or ""
-    )
+    return ChatTemplate(source, bos_token=engine.facts["bos"], eos_token=engine.facts["eos"])
 
 
 def _render(template: ChatTemplate, prompt: Prompt, chat: Chat, task: str) -> str:

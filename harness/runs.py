@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
@@ -60,6 +61,8 @@ class ChatSettings(Record):
     """How conversations became prompts."""
 
     template_sha256: str
+    template_date: date
+    """What a template that asks is told as today."""
     thinking: bool
     thinking_rule: str | None
     """Name of the rule that cuts thoughts from answers before they are scored."""
@@ -234,7 +237,7 @@ class Run:
             if task.name in kept:
                 prompts = PromptSet(name=task.name, kind=task.kind, prompts=tuple(kept[task.name]))
             else:
-                prompts = load_prompt_set(task.name, limit=task.n_prompts)
+                prompts = load_prompt_set(task.name, limit=task.n_prompts, seed=task.sampling.seed)
             if prompts.sha256 != task.prompts_sha256:
                 raise RunError(
                     f"{self.folder}: the prompts of {task.name} are not those that were run "

@@ -15,6 +15,7 @@ Source: Zhou et al. 2023, https://arxiv.org/abs/2311.07911; lm-eval `tasks/ifeva
 
 import functools
 import logging
+import os
 import random
 import string
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -39,6 +40,7 @@ DRAWN_KEYS = (1122, 1129)
 """Prompts whose letter lm-eval draws at random, in the order of its run."""
 
 _LETTER = "keywords:letter_frequency"
+_NEED_SENTENCES = ("length_constraints:number_sentences", "change_case:capital_word_frequency")
 _SEED = 0
 
 Instruction = tuple[str, Mapping[str, Any]]
@@ -165,6 +167,8 @@ def _checker(
             f"unknown instruction {identifier!r}: expected one of lm-eval's {len(registry)}, "
             f"such as {min(registry)!r}"
         )
+    if identifier in _NEED_SENTENCES:
+        _require_sentence_model()
     given = {name: value for name, value in arguments.items() if value}
     if identifier == _LETTER and letter is not None:
         given["letter"] = letter
@@ -220,12 +224,11 @@ class _ByLength(logging.Filter):
 
 
 @functools.cache
-def _registry() -> Mapping[str, Any]:
-    """lm-eval's checkers by instruction id, ready to run.
+def _require_sentence_model() -> None:
+    """Look for NLTK's punkt_tab.
 
     Raises:
-        WeighinError: punkt_tab is missing. It is looked for first, because lm-eval would try to
-            download it while being imported.
+        WeighinError: it is not on this machine.
     """
     import nltk
 
@@ -237,10 +240,32 @@ def _registry() -> Mapping[str, Any]:
             "`python -m nltk.downloader punkt_tab`, or set NLTK_DATA to a folder that holds "
             "tokenizers/punkt_tab"
         ) from None
+
+
+@contextmanager
+def _no_download() -> Iterator[None]:
+    """Keep lm-eval from downloading punkt_tab while it is imported: only rank 0 of a job does."""
+    rank = os.environ.get("LOCAL_RANK")
+    os.environ["LOCAL_RANK"] = "1"
+    try:
+        yield
+    finally:
+        if rank is None:
+            del os.environ["LOCAL_RANK"]
+        else:
+            os.environ["LOCAL_RANK"] = rank
+
+
+@functools.cache
+def _registry() -> Mapping[str, Any]:
+    """lm-eval's checkers by instruction id, ready to run."""
     from langdetect.detector_factory import init_factory
-    from lm_eval.tasks.ifeval import instructions, instructions_registry
+
+    with _no_download():
+        from lm_eval.tasks.ifeval import instructions, instructions_registry
 
     init_factory()
-    instructions.logger.addFilter(_ByLength())
+    if not any(isinstance(known, _ByLength) for known in instructions.logger.filters):
+        instructions.logger.addFilter(_ByLength())
     registry: Mapping[str, Any] = instructions_registry.INSTRUCTION_DICT
     return registry

@@ -6,6 +6,7 @@ import typer
 
 from harness import commands_compare, commands_eval
 from harness.console import run_app
+from search import commands_build, commands_search
 
 app = typer.Typer(
     name="weighin",
@@ -15,6 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.command()(commands_build.baseline)
+app.command()(commands_build.build)
+app.command()(commands_search.search)
 app.command("eval")(commands_eval.eval_)
 app.command()(commands_compare.compare)
 app.command()(commands_compare.check)

@@ -9,6 +9,7 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 from metrics.errors import WeighinError
@@ -108,9 +109,8 @@ def open_study(recipe: Recipe, *, name: str, storage: str, fingerprint: str) -> 
             # the names are for optuna-dashboard; Optuna still calls the method experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([objective.metric for objective in objectives])
-        own = {n: getattr(recipe.merge, n) for n in FIXED if n in recipe.search.space}
-        if _inside(recipe, own):
-            study.enqueue_trial(own)
+        for point in _first_points(recipe):
+            study.enqueue_trial(point)
     elif known != fingerprint:
         raise RecipeError(
             f"study {name}: was made for another recipe, ingredients, prompts or baseline; "
@@ -140,7 +140,9 @@ def run_trials(
         trials = study.optuna.get_trials(deepcopy=False)
         left = [t for t in trials if t.state == optuna.trial.TrialState.RUNNING]
         ended = sum(t.state.is_finished() for t in trials)
-        if not left and ended >= n_trials:
+        waiting = any(t.state == optuna.trial.TrialState.WAITING for t in trials)
+        done = ended >= n_trials or (study.recipe.search.sampler == "grid" and not waiting)
+        if not left and done:
             return
         number = left[0].number if left else ended
         study.optuna.sampler = _sampler(study.recipe, number)
@@ -219,19 +221,21 @@ def _sampler(recipe: Recipe, number: int) -> "optuna.samplers.BaseSampler":
     digest = hashlib.sha256(f"{recipe.search.seed}\0{number}".encode()).digest()
     seed = int.from_bytes(digest[:4], "little")
     samplers = optuna.samplers
-    match recipe.search.sampler:
-        case "tpe":
-            return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-        case "gp":
-            return samplers.GPSampler(seed=seed)
-        case "cmaes":
-            return samplers.CmaEsSampler(seed=seed)
-        case "nsga2":
-            return samplers.NSGAIISampler(seed=seed)
-        case "random":
-            return samplers.RandomSampler(seed=seed)
-        case "grid":
-            return samplers.BruteForceSampler(seed=seed)
+    with warnings.catch_warnings():
+        # several samplers have been "experimental" for years; the recipe names its choice
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match recipe.search.sampler:
+            case "tpe":
+                return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+            case "gp":
+                return samplers.GPSampler(seed=seed)
+            case "cmaes":
+                return samplers.CmaEsSampler(seed=seed)
+            case "nsga2":
+                return samplers.NSGAIISampler(seed=seed)
+            case "random" | "grid":
+                # a grid's points are all waiting already, so nothing is drawn
+                return samplers.RandomSampler(seed=seed)
 
 
 def _suggest(trial: "optuna.Trial", name: str, dimension: Any) -> Number:
@@ -242,6 +246,27 @@ def _suggest(trial: "optuna.Trial", name: str, dimension: Any) -> Number:
     return trial.suggest_float(
         name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
     )
+
+
+def _first_points(recipe: Recipe) -> list[dict[str, Number]]:
+    """What is tried before the sampler proposes: the recipe's own point, or the whole grid.
+
+    Raises:
+        RecipeError: A grid over a range without a step.
+    """
+    if recipe.search.sampler != "grid":
+        own = {name: getattr(recipe.merge, name) for name in FIXED if name in recipe.search.space}
+        return [own] if _inside(recipe, own) else []
+    axes: list[list[Number]] = []
+    for name, dimension in recipe.search.space.items():
+        if isinstance(dimension, Choices):
+            axes.append(list(dimension.choices))
+        elif dimension.step is None:
+            raise RecipeError(f"search.space.{name}: a grid needs a step or choices; give one")
+        else:
+            n_steps = int((dimension.high - dimension.low) / dimension.step + 1e-9)
+            axes.append([dimension.low + i * dimension.step for i in range(n_steps + 1)])
+    return [dict(zip(recipe.search.space, point, strict=True)) for point in product(*axes)]
 
 
 def _inside(recipe: Recipe, point: dict[str, Any]) -> bool:

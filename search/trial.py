@@ -95,13 +95,15 @@ def weigh_numbers(bench: Bench, chosen: Mapping[str, Number], title: str) -> Out
         WeighinError: The build or the run failed; what is whole on disk stays.
     """
     from search.build import build, build_hash
+    from search.prepare import prepare
 
-    name = build_hash(bench.recipe, chosen)[:16]
+    ready = prepare(bench.recipe)
+    name = build_hash(ready, chosen)[:16]
     gguf = bench.folder / "builds" / f"{name}.gguf"
     gguf.parent.mkdir(parents=True, exist_ok=True)
     folder = bench.folder / "runs" / name
     if not (folder / "summary.json").is_file() and not gguf.is_file():
-        build(bench.recipe, chosen, gguf)
+        build(ready, chosen, gguf)
     run = bench.weigh(gguf, folder, title)
     return Outcome(
         build=name,

@@ -12,8 +12,8 @@ from harness.prompts import Prompt, load_prompt_set
 NLTK_DATA = Path(__file__).parents[3] / "shared" / "data" / "ifeval" / "nltk_data"
 PROMPTS = {prompt.id: prompt for prompt in load_prompt_set("mini").prompts}
 
-# For each of the first 25 prompts, one per instruction type: an answer that keeps the instruction
-# and one that is as near as can be and breaks it. The last rows keep several at once.
+# For each of the first 25 prompts, which have every instruction type of the set: an answer that
+# keeps the instruction and one that is as near as can be and breaks it. The last keep several.
 ANSWERS = {
     "1": ("Pack a warm coat and dry socks. A flask helps too.", "Pack a warm coat, and dry socks."),
     "2": (
@@ -46,7 +46,7 @@ ANSWERS = {
         "Hierve el agua, pon la bolsita en la taza y espera tres minutos antes de beber.",
         "Boil the water, put the bag into the cup and wait three minutes before you drink.",
     ),
-    "14": ("Leaves fall. Dogs run. Paths shine.", "Leaves fall. Dogs run. It is wet. I go. I see."),
+    "14": ("Leaves fall. Dogs run. Paths shine.", "leaf " * 40),
     "15": ("The bus is dry.\n***\nThe bicycle is free.", "The bus is dry.\n\nThe bicycle is free."),
     "16": (
         "I lost it on a train.\n\nYesterday it came back by post.",
@@ -66,7 +66,7 @@ ANSWERS = {
         "What is the quickest way to peel garlic?\nCrush the clove first.",
         "Sure! What is the quickest way to peel garlic?\nCrush the clove first.",
     ),
-    "25": ("GO TEAM GO! We believe in you.", "GO team go! We believe in you."),
+    "25": ("Go team go! We believe in you.", "Go, team! We believe in you."),
     "33": ("Water them on [date], please.\n- [name]\nP.S. Not the cactus.", "Water the plants."),
     "38": ("Bread.\n***\nFresh cheese.\n***\nHome again.", "Bread.\n***\nFresh cheese."),
     "43": ("Water holds you up.\n\nTrust it.", "Water holds you up.\n\nSo trust it, and breathe."),
@@ -130,10 +130,11 @@ def test_our_table_of_types_is_the_registry() -> None:
         assert set(INSTRUCTION_DICT[name](name).get_instruction_args_keys()) == set(kwargs)
 
 
-def test_mini_covers_all_types_with_prompts_of_its_own() -> None:
+def test_mini_covers_all_types_that_need_no_sentence_model_with_prompts_of_its_own() -> None:
     assert len(PROMPTS) == 48
     used = {instruction.id for prompt in PROMPTS.values() for instruction in prompt.instructions}
-    assert used == set(INSTRUCTION_KWARGS)
+    needs_model = {"length_constraints:number_sentences", "change_case:capital_word_frequency"}
+    assert used == set(INSTRUCTION_KWARGS) - needs_model
     data = NLTK_DATA.parent / "input_data.jsonl"
     theirs = {prompt.text for prompt in load_prompt_set("ifeval", ifeval_data=data).prompts}
     assert not theirs & {prompt.text for prompt in PROMPTS.values()}

@@ -1,0 +1,139 @@
+"""Comparisons, gates and tables on figures computed by hand."""
+
+import pytest
+
+from harness.compare import Comparison, PairingError, compare_scores, require_pairable
+from harness.gates import Gate, GateError, judge, parse_gate
+from harness.runs import Score
+from harness.tables import figure, verdict_lines
+from metrics.ifeval import IfevalScore
+from metrics.lexicon import default_lexicon
+from metrics.prose import score_text
+from metrics.stats import Estimate
+
+from .test_runs import header
+
+
+def followed(prompt: str, *strict: bool) -> Score:
+    return Score(
+        task="ifeval",
+        prompt_id=prompt,
+        sample=0,
+        empty=False,
+        unclosed_thought=False,
+        ifeval=IfevalScore(strict=strict, loose=strict),
+    )
+
+
+def written(prompt: str, text: str) -> Score:
+    return Score(
+        task="prose",
+        prompt_id=prompt,
+        sample=0,
+        empty=not text,
+        unclosed_thought=False,
+        prose=score_text(text, default_lexicon()),
+    )
+
+
+BASELINE = [followed(f"p{i}", i < 6, True) for i in range(10)]
+CANDIDATE = [followed(f"p{i}", i > 1 and i < 9, True) for i in range(10)]
+NAMES = ("base", "cand")
+
+
+def compared() -> Comparison:
+    return compare_scores(BASELINE, CANDIDATE, names=NAMES)
+
+
+def test_prompt_level_difference_and_mcnemar() -> None:
+    # baseline passes 0-5, candidate 2-8: 2 lost, 3 won; exact McNemar of 2 against 3 is p = 1
+    row = compared().by_metric()["ifeval.prompt_level_strict_acc"]
+    assert (row.baseline.count, row.candidate.count) == (6, 7)
+    assert row.difference.value == pytest.approx(0.1)
+    assert row.p_value == 1.0
+
+
+def test_instruction_level_pools_instructions() -> None:
+    # 6 + 10 and 7 + 10 of 20 instructions
+    row = compared().by_metric()["ifeval.inst_level_strict_acc"]
+    assert (row.baseline.value, row.candidate.value) == (0.8, 0.85)
+    assert row.difference.value == pytest.approx(0.05)
+
+
+def test_a_clear_loss_is_significant() -> None:
+    # six prompts lost, none won: p = 2 / 2**6
+    none = [followed(f"p{i}", False, True) for i in range(10)]
+    row = compare_scores(BASELINE, none, names=NAMES).by_metric()["ifeval.prompt_level_strict_acc"]
+    assert row.p_value == pytest.approx(0.03125)
+
+
+def test_only_common_prompts_are_paired() -> None:
+    comparison = compare_scores(BASELINE, CANDIDATE[:4], names=NAMES)
+    assert comparison.n_pairs == 4
+    assert comparison.by_metric()["ifeval.prompt_level_strict_acc"].difference.n == 4
+
+
+def test_nothing_in_common_is_an_error() -> None:
+    with pytest.raises(PairingError, match="no prompt in common"):
+        compare_scores(BASELINE, [followed("other", True)], names=NAMES)
+
+
+def test_equal_runs_do_not_differ() -> None:
+    comparison = compare_scores(BASELINE, BASELINE, names=NAMES)
+    assert {d.difference.value for d in comparison.differences} == {0.0}
+    assert {d.p_value for d in comparison.differences} == {1.0}
+
+
+def test_h_delta_is_the_mean_difference_of_h() -> None:
+    texts = ["The rain had stopped. " * 3, "He walked home, slowly, past the mill.", ""]
+    before = [written(str(i), t) for i, t in enumerate(texts)]
+    after = [written(str(i), t) for i, t in enumerate(reversed(texts))]
+    rows = compare_scores(before, after, names=NAMES).by_metric()
+    moved = [
+        b.prose.H - a.prose.H for a, b in zip(before, after, strict=True) if a.prose and b.prose
+    ]
+    assert rows["prose.h_delta"].difference.value == pytest.approx(sum(moved) / 3)
+    assert rows["prose.h_delta"] == rows["prose.H"]
+
+
+def test_other_questions_cannot_be_paired() -> None:
+    task = header().tasks[0]
+    other = header(tasks=(task.model_copy(update={"samples": 2}),))
+    with pytest.raises(PairingError, match=r"tasks\[0\].samples: 1 != 2"):
+        require_pairable(header(), other, names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("bound", "side", "kept"),
+    [("-0.02", "min", True), ("0.2", "min", False), ("0.2", "max", True), ("0", "max", False)],
+)
+def test_a_gate_bounds_the_difference(bound: str, side: str, kept: bool) -> None:
+    gate = parse_gate(f"ifeval.prompt_level_strict_acc={bound}", side=side, of="difference")  # type: ignore[arg-type]
+    (verdict,) = judge(compared(), [gate])
+    assert verdict.kept is kept
+    assert verdict_lines([verdict])[0].startswith("kept" if kept else "BROKEN")
+
+
+def test_a_gate_bounds_the_value() -> None:
+    # the candidate passes 7 of 10
+    gate = Gate(metric="ifeval.prompt_level_strict_acc", side="min", bound=0.7, of="value")
+    assert judge(compared(), [gate])[0].kept
+
+
+@pytest.mark.parametrize("text", ["ifeval", "a=b", "=1", "a=nan", "a=1.2.3", "a=inf"])
+def test_a_gate_that_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(GateError, match="expected METRIC=NUMBER"):
+        parse_gate(text, side="min", of="difference")
+
+
+def test_an_unknown_metric_gets_the_nearest_name() -> None:
+    gate = parse_gate("ifeval.prompt_level_strict=0", side="min", of="difference")
+    with pytest.raises(GateError, match=r"did you mean ifeval\.prompt_level_strict_acc"):
+        judge(compared(), [gate])
+
+
+def test_figures_are_percentages_in_print_only() -> None:
+    estimate = Estimate(value=0.5, low=0.25, high=0.75, n=10)
+    assert figure("ifeval.prompt_level_strict_acc", estimate) == "50.00 [25.00, 75.00]"
+    assert figure("prose.H", estimate.model_copy(update={"value": 51.5}), interval=False) == "51.50"
+    assert figure("prose.H", Estimate(value=None, low=None, high=None, n=0)) == "-"
