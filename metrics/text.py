@@ -59,7 +59,7 @@ _LINE_MARK = re.compile(r"^[ \t]*(?:(?:>|#{1,6}|[-+](?=[ \t])|\d{1,3}[.)](?=[ \t
 _RULE = re.compile(
     r"^[ \t]*(?:[-=_][ \t]*){2,}$|^[ \t]*\|?(?:[ \t]*:?-+:?[ \t]*\|)+[ \t:-]*$", re.M
 )
-_EVERYWHERE = re.compile(r"[*`]|~~|\\(?=[\\`_{}\[\]()#+.!~>|-])")
+_EVERYWHERE = re.compile(r"[*`]|~~|\\(?=[\\*`_{}\[\]()#+.!~>|-])")
 _UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_+|_+(?![A-Za-z0-9])")
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
