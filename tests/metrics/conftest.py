@@ -20,8 +20,8 @@ class Writings(NamedTuple):
 
     @property
     def sample(self) -> list[str]:
-        """All human passages and every sixth answer of each model."""
-        return self.human + [text for own in self.models.values() for text in own[::6]]
+        """Every second human passage and every tenth answer of each model: 96 texts."""
+        return self.human[::2] + [text for own in self.models.values() for text in own[::10]]
 
 
 @pytest.fixture(scope="session")
