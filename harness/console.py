@@ -37,13 +37,13 @@ def run_app(app: typer.Typer) -> int:
         The exit code: the app's own, 2 for bad input, 130 for Ctrl-C.
     """
     try:
-        code = app(standalone_mode=False)
-        return int(code) if isinstance(code, int) else 0
+        result = app(standalone_mode=False)
+        code = int(result) if isinstance(result, int) else 0
+        if code == EXIT_INTERRUPTED:  # Typer turns Ctrl-C into this
+            note("weighin: interrupted")
+        return code
     except WeighinError as error:
         return _fail(str(error))
-    except (KeyboardInterrupt, typer.Abort):
-        note("weighin: interrupted")
-        return EXIT_INTERRUPTED
     except typer.Exit as stop:
         return int(stop.exit_code)
     except Exception as error:

@@ -27,3 +27,7 @@ app.command()(commands_compare.check)
 def main() -> None:
     """Entry point of the command."""
     sys.exit(run_app(app))
+
+
+if __name__ == "__main__":
+    main()

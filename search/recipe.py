@@ -363,7 +363,9 @@ def load_recipe(path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(document.value, context={"folder": path.resolve().parent})
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        # a misspelt key explains the missing one beside it, so it is named first
+        found = error.errors(include_url=False)
+        first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
         location = tuple(part for part in first["loc"] if part not in ("Range", "Choices"))
         where = ".".join(str(part) for part in location)
         message = _plain(first["type"], first["msg"], location)

@@ -1,0 +1,145 @@
+"""A run with a real model: killed and gone on with, refused where it is not the same run."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.evaluate import Task, plan_waves
+from harness.prompts import load_prompt_set
+from harness.runs import Run
+from harness.settings import GREEDY
+
+ARGUMENTS = ["--tasks", "mini,prose", "--limit", "6", "--max-tokens", "12", "--wave", "3"]
+ARGUMENTS += ["--threads", "1", "--parallel", "2"]
+FILES = ("completions.jsonl", "scores.jsonl", "summary.json", "prompts.jsonl")
+
+
+def weighin(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "search.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def evaluate(model: Path, folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return weighin("eval", str(model), *ARGUMENTS, "--out", str(folder), *more)
+
+
+@pytest.fixture(scope="module")
+def whole(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    done = evaluate(smollm2_gguf, folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def same(a: Path, b: Path) -> bool:
+    return all((a / name).read_bytes() == (b / name).read_bytes() for name in FILES)
+
+
+def test_waves_are_slices_of_one_task_each() -> None:
+    prompts = load_prompt_set("mini", limit=5)
+    waves = plan_waves([Task(prompts, GREEDY), Task(prompts, GREEDY, samples=2)], 4)
+    assert [(w.task, len(w.asks)) for w in waves] == [(0, 4), (0, 1), (1, 4), (1, 4), (1, 2)]
+    assert [a.sample for a in waves[2].asks] == [0, 1, 0, 1]
+
+
+@pytest.mark.model
+def test_a_run_tells_everything(whole: Path, smollm2_gguf: Path) -> None:
+    header = Run.open(whole).header()
+    assert header.model.file == smollm2_gguf.name
+    assert header.model.n_parameters == 134515008
+    assert (header.engine.parallel, header.engine.threads, header.engine.wave) == (2, 1, 3)
+    assert header.engine.context is not None
+    assert [t.name for t in header.tasks] == ["mini", "prose"]
+    completions = Run.open(whole).completions()
+    assert header.usage.n_tokens == sum(c.n_tokens for c in completions)
+    assert len(completions) == 12
+    assert all(c.n_tokens <= 12 for c in completions)
+
+
+@pytest.mark.model
+def test_two_runs_are_equal_to_the_byte(whole: Path, smollm2_gguf: Path, tmp_path: Path) -> None:
+    assert evaluate(smollm2_gguf, tmp_path / "again").returncode == 0
+    assert same(whole, tmp_path / "again")
+
+
+@pytest.mark.model
+@pytest.mark.parametrize("n_waves", [0, 1, 3])
+def test_a_killed_run_ends_as_if_never_stopped(
+    whole: Path, smollm2_gguf: Path, tmp_path: Path, n_waves: int
+) -> None:
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-m", "search.cli", "eval", str(smollm2_gguf), *ARGUMENTS]
+    process = subprocess.Popen([*command, "--out", str(folder)], stderr=subprocess.DEVNULL)
+    path = folder / ("completions.jsonl" if n_waves else "run.json")
+    while process.poll() is None:
+        if path.is_file() and path.read_text("utf-8").count("\n") >= 3 * n_waves:
+            process.kill()
+            break
+        time.sleep(0.01)
+    assert process.wait() == -signal.SIGKILL
+    assert not (folder / "summary.json").exists()
+    done = evaluate(smollm2_gguf, folder)
+    assert done.returncode == 0, done.stderr
+    assert same(whole, folder)
+
+
+@pytest.mark.model
+def test_a_finished_run_is_not_made_again(whole: Path, smollm2_gguf: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(whole, folder)
+    before = (folder / "completions.jsonl").stat().st_mtime_ns
+    assert evaluate(smollm2_gguf, folder).returncode == 0
+    assert (folder / "completions.jsonl").stat().st_mtime_ns == before
+
+
+@pytest.mark.model
+def test_ctrl_c_keeps_the_waves_and_ends_with_130(smollm2_gguf: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "search.cli", "eval", str(smollm2_gguf), *ARGUMENTS]
+    process = subprocess.Popen([*command, "--out", str(folder)], stderr=subprocess.PIPE, text=True)
+    while not (folder / "completions.jsonl").is_file() and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGINT)
+    _, told = process.communicate()
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "weighin: interrupted"
+    assert len(Run.open(folder).completions()) % 3 == 0
+
+
+@pytest.mark.model
+def test_a_folder_of_other_settings_is_refused_by_name(whole: Path, smollm2_gguf: Path) -> None:
+    done = evaluate(smollm2_gguf, whole, "--seed", "1")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "holds a run of other settings" in done.stderr
+    assert "sampling.seed: 1 != 0" in done.stderr
+
+
+@pytest.mark.model
+def test_json_is_one_object_with_intervals(whole: Path, smollm2_gguf: Path) -> None:
+    done = evaluate(smollm2_gguf, whole, "--json")
+    told = json.loads(done.stdout)
+    strict = told["metrics"]["mini.prompt_level_strict_acc"]
+    assert set(strict) == {"value", "low", "high", "n", "count"}
+    assert strict["n"] == 6
+    assert strict["low"] <= strict["value"] <= strict["high"]
+
+
+@pytest.mark.model
+def test_a_run_compared_with_itself_keeps_every_gate(whole: Path) -> None:
+    gate = ["--min", "mini.prompt_level_strict_acc=0", "--min", "prose.h_delta=0"]
+    done = weighin("check", str(whole), "--baseline", str(whole), *gate)
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["kept", "kept"]
+    broken = weighin(
+        "check", str(whole), "--baseline", str(whole), "--min", "prose.h_delta=0.5", "--json"
+    )
+    assert broken.returncode == 1
+    assert json.loads(broken.stdout)["kept"] is False
