@@ -7,7 +7,6 @@ Source: DESIGN, The way of one trial; Export.
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -203,8 +202,6 @@ def _write(
                 written += len(chunk)
                 if progress is not None:
                     progress(written, total)
-            out.flush()
-            os.fsync(out.fileno())
     except OSError as error:
         raise BuildError(f"cannot write {path.parent}: {error.strerror}") from None
     return written, digest.hexdigest()

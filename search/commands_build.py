@@ -1,4 +1,4 @@
-"""Commands that make GGUFs: baseline and build.
+"""Commands around one GGUF: baseline, build and inspect.
 
 Each parses, calls one function and prints; heavy imports wait until a command runs.
 """
@@ -64,6 +64,35 @@ def build(
         f"{result.n_changed} tensors merged, {result.n_copied} copied from the template, "
         f"{result.elapsed_s:.1f} s"
     )
+
+
+def inspect(
+    path: Annotated[Path, typer.Argument(help="Recipe, ingredient or GGUF.", exists=True)],
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", "-p", help="For a recipe: a number over its own, such as s=0.3."),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Default: all cores.", min=1)] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Look into a recipe, ingredient or GGUF before spending anything."""
+    if path.suffix in (".yaml", ".yml"):
+        from search.preview import preview, preview_lines
+        from search.recipe import load_recipe, parse_numbers
+
+        shown = preview(load_recipe(path), parse_numbers(param or []), n_threads=threads)
+        if json:
+            print_json(shown.model_dump(mode="json"))
+        else:
+            print("\n".join(preview_lines(shown)))
+        return
+    from search.describe import describe
+
+    found = describe(path)
+    if json:
+        print_json(found)
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in found.items() if value is not None))
 
 
 class _Progress:

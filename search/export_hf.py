@@ -101,6 +101,9 @@ class _CopyJob:
     def prepare(self) -> None:
         """Nothing to read ahead."""
 
+    def release(self) -> None:
+        """Nothing was read ahead."""
+
     def measure(self, block: tuple[int, int]) -> Products:
         """Never asked for."""
         raise NotImplementedError
@@ -129,6 +132,10 @@ class _SaveJob:
         """Read factors and thresholds."""
         self._merge.prepare(self._blocks)
 
+    def release(self) -> None:
+        """Let go of the factors."""
+        self._merge.release()
+
     def measure(self, block: tuple[int, int]) -> Products:
         """Inner products of the slerp's endpoints."""
         return self._merge.measure(block)
@@ -142,7 +149,7 @@ class _SaveJob:
         import torch
 
         with self._clock.on("merge"):
-            rows = self._merge.rows(block).contiguous()
+            rows = self._merge.rows(block).to(self._merge.kind).contiguous()
             return rows.reshape(-1).view(torch.uint8).numpy().data
 
 

@@ -13,6 +13,17 @@ if TYPE_CHECKING:
     import torch
 
 
+def product(left: "torch.Tensor", right: "torch.Tensor") -> "torch.Tensor":
+    """A matrix product in float32, by numpy's BLAS.
+
+    OpenBLAS, which numpy brings, is a fifth to a third faster here than torch's MKL on AMD
+    processors, and this product is most of a merge's arithmetic.
+    """
+    import torch
+
+    return torch.from_numpy(left.numpy() @ right.numpy())
+
+
 @dataclass(frozen=True)
 class Factors:
     """One delta; scales and weights are already in `left`."""
@@ -28,8 +39,8 @@ class Factors:
         return self.left.shape[0], self.right.shape[1]
 
     def rows(self, start: int, stop: int) -> "torch.Tensor":
-        """Rows of the delta, [stop - start, d_in] float32."""
-        return self.left[start:stop] @ self.right
+        """Rows of the delta, [stop - start, d_in] float32, fresh."""
+        return product(self.left[start:stop], self.right)
 
     def times(self, weight: float) -> "Factors":
         """The delta times a number."""

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from search.dampen import minmax
 from search.errors import IngredientError
 from search.names import canonical, layer_of
-from search.tensorfile import TensorFile
+from search.tensorfile import TensorFile, all_finite
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +109,7 @@ class FisherFile:
             block = self._file.rows(own, start, stop)
         else:
             block = self._tensors[own][start:stop].to(torch.float32)
-            if not torch.isfinite(block).all():
+            if not all_finite(block):
                 raise IngredientError(f"{self.path}: {name} holds NaN or infinity; make it anew")
         if block.numel() and float(block.min()) < 0:
             raise IngredientError(f"{self.path}: {name} holds negative values; make it anew")

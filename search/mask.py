@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search.errors import IngredientError
-from search.factors import Factors
+from search.factors import Factors, product
 
 if TYPE_CHECKING:
     import torch
@@ -48,8 +48,10 @@ def mask(delta: Factors, basis: Basis, strength: float) -> Factors:
     _check(delta, basis)
     if strength == 0 or basis.rank == 0:
         return delta
-    left = delta.left - strength * (basis.left @ (basis.left.T @ delta.left))
-    right = delta.right - strength * ((delta.right @ basis.right) @ basis.right.T)
+    inner_left = product(basis.left.T, delta.left)
+    inner_right = product(delta.right, basis.right)
+    left = delta.left - strength * product(basis.left, inner_left)
+    right = delta.right - strength * product(inner_right, basis.right.T)
     return Factors(left, right)
 
 

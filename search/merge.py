@@ -20,6 +20,7 @@ from search.methods import METHODS, DeltaRows, Parts
 from search.names import layer_of
 from search.recipe import AdapterEntry, Heal, Mask, Numbers
 from search.slerp import Products, blend, coefficients, products
+from search.tensorfile import all_finite
 
 if TYPE_CHECKING:
     import torch
@@ -77,6 +78,10 @@ class TensorMerge:
         n_elements = self.stored.n_rows * self.stored.row_size
         self._keeps = 8 * n_elements <= KEPT_BYTES
         self._by = (1 - self._numbers.alpha, self._numbers.alpha)
+
+    def release(self) -> None:
+        """Let go of factors and rows; hundreds of tensors' factors would fill the memory."""
+        del self.steps, self._a, self._b, self._kept
 
     def open_steps(self, blocks: list[tuple[int, int]]) -> Steps:
         """The pieces of the merge, factors read and masked."""
@@ -142,28 +147,46 @@ class TensorMerge:
         """Fix the slerp's coefficients, once all blocks are measured."""
         self._by = coefficients(self._numbers.alpha, over)
 
+    @property
+    def kind(self) -> "torch.dtype":
+        """The checkpoint's own type."""
+        import torch
+
+        kinds = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+        return kinds[self.stored.dtype]
+
+    @property
+    def full_scale(self) -> float:
+        """`s` of this tensor's layer, before any dampening."""
+        return self._scale
+
+    def endpoints(self, block: tuple[int, int]) -> "tuple[torch.Tensor, torch.Tensor]":
+        """Rows of IT with the dampened delta, and of the slerp's other end."""
+        return self._a(*block), self._b(*block)
+
+    def merged(self, block: tuple[int, int]) -> "torch.Tensor":
+        """Merged rows before rounding, [n, ...] float32."""
+        if self._by == (1.0, 0.0):
+            return self._a(*block)
+        if self._by == (0.0, 1.0):
+            return self._b(*block)
+        kept = self._kept.pop(block[0], None)
+        a, b = kept if kept is not None else (self._a(*block), self._b(*block))
+        return blend(a, b, self._by)
+
     def rows(self, block: tuple[int, int]) -> "torch.Tensor":
         """Merged rows, rounded once to the checkpoint's own type.
 
         Returns:
-            [n, ...] in the checkpoint's type.
+            [n, ...] float32, of values that the type holds exactly.
 
         Raises:
             BuildError: a value that the type cannot hold.
         """
         import torch
 
-        if self._by == (1.0, 0.0):
-            merged = self._a(*block)
-        elif self._by == (0.0, 1.0):
-            merged = self._b(*block)
-        else:
-            kept = self._kept.pop(block[0], None)
-            a, b = kept if kept is not None else (self._a(*block), self._b(*block))
-            merged = blend(a, b, self._by)
-        kinds = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-        rounded = merged.to(kinds[self.stored.dtype])
-        if not torch.isfinite(rounded).all():
+        rounded = self.merged(block).to(self.kind).to(torch.float32)
+        if not all_finite(rounded):
             raise BuildError(
                 f"{self.name}: the merge leaves the range of {self.stored.dtype}; lower s, or look "
                 "for a broken adapter"

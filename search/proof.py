@@ -71,13 +71,15 @@ def _imatrix_sha256(path: str) -> str:
 
 
 def _failure(place: Place, template: Template, ingredients: Ingredients) -> TemplateError:
-    known = template.file.keys
-    if any(key.startswith("quantize.imatrix") for key in known) and (
-        ingredients.recipe.baseline.imatrix is None
-    ):
+    named = ingredients.recipe.baseline.imatrix is not None
+    if not named and any(key.startswith("quantize.imatrix") for key in template.file.keys):
         why = "it was quantised with an importance matrix; name it (baseline: {imatrix: FILE})"
     else:
-        why = "it was made from other weights, or by another way; make it with `weighin baseline`"
+        unnamed = "" if named else "with an importance matrix that the recipe does not name, "
+        why = (
+            f"it was made from other weights, {unnamed}or by another way; "
+            "make it with `weighin baseline`"
+        )
     return TemplateError(
         f"{template.file.path} is not what {ingredients.it.folder} becomes: {place.info.name} "
         f"({place.source}, {place.info.type_name}) differs; {why}"

@@ -35,6 +35,9 @@ class CopyJob:
     def prepare(self) -> None:
         """Nothing to read ahead."""
 
+    def release(self) -> None:
+        """Nothing was read ahead."""
+
     def measure(self, block: tuple[int, int]) -> Products:
         """Never asked for."""
         raise NotImplementedError
@@ -66,6 +69,10 @@ class MergeJob:
         with self._clock.on("merge"):
             self._merge.prepare(self._blocks)
 
+    def release(self) -> None:
+        """Let go of the factors."""
+        self._merge.release()
+
     def measure(self, block: tuple[int, int]) -> Products:
         """Inner products of the slerp's endpoints."""
         with self._clock.on("merge"):
@@ -78,7 +85,7 @@ class MergeJob:
     def render(self, block: tuple[int, int]) -> bytes | memoryview:
         """The block merged, in the GGUF's layout and type."""
         with self._clock.on("merge"):
-            merged = self._merge.rows(block).float()
+            merged = self._merge.rows(block)
         with self._clock.on("quantise"):
             columns = self._place.info.dimensions[0]
             if len(self._place.info.dimensions) > 1:

@@ -76,15 +76,14 @@ def slerp(a: "torch.Tensor", b: "torch.Tensor", t: float) -> "torch.Tensor":
     Returns:
         The shape of a, float32.
     """
-    return blend(a, b, coefficients(t, products(a, b)))
+    by = coefficients(t, products(a, b))
+    return blend(a.clone() if 0 < t < 1 else a, b, by)
 
 
 def blend(a: "torch.Tensor", b: "torch.Tensor", by: tuple[float, float]) -> "torch.Tensor":
-    """by[0] * a + by[1] * b, exact at (1, 0) and (0, 1)."""
-    import torch
-
+    """by[0] * a + by[1] * b, exact at (1, 0) and (0, 1); a is overwritten otherwise."""
     if by == (1.0, 0.0):
         return a
     if by == (0.0, 1.0):
         return b
-    return torch.add(a * by[0], b, alpha=by[1])
+    return a.mul_(by[0]).add_(b, alpha=by[1])

@@ -42,6 +42,9 @@ class Job(Protocol):
     def render(self, block: tuple[int, int]) -> bytes | memoryview:
         """The block's bytes in the outcome."""
 
+    def release(self) -> None:
+        """Let go of what `prepare` read."""
+
 
 @dataclass
 class Clock:
@@ -69,19 +72,21 @@ def stream(
 
     Args:
         jobs: In the order of the outcome.
-        n_threads: None means all cores. Each works with one thread of torch, so that sums do not
-            depend on the number of threads.
+        n_threads: None means all cores. Each works with one thread of torch and of numpy's BLAS,
+            so that sums do not depend on the number of threads.
 
     Yields:
         The job and one block's bytes.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     n_threads = n_threads or available_cores()
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
     window = BLOCKS_AHEAD * n_threads
     prepared: deque[tuple[Job, Future[None]]] = deque()
+    limits = threadpool_limits(1, user_api="blas")
     try:
         for job in jobs:
             prepared.append((job, pool.submit(job.prepare)))
@@ -91,6 +96,7 @@ def stream(
             yield from _finish(pool, *prepared.popleft(), window)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+        limits.restore_original_limits()
         torch.set_num_threads(before)
 
 
@@ -112,6 +118,7 @@ def _finish(
         job.set_products(total)
     for chunk in _ordered(pool, job.render, job.blocks, window):
         yield job, chunk
+    job.release()
 
 
 def _ordered(

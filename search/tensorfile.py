@@ -51,6 +51,19 @@ class StoredTensor:
         return size
 
 
+def all_finite(block: "torch.Tensor") -> bool:
+    """Whether no value is NaN or infinite.
+
+    One sum tells it, at a tenth of the cost of looking at each: a sum of finite values is finite,
+    or else it has overflowed and each is looked at.
+    """
+    import math
+
+    import torch
+
+    return math.isfinite(float(block.sum())) or bool(torch.isfinite(block).all())
+
+
 class TensorFile:
     """An open safetensors file; safe to read from several threads at once."""
 
@@ -97,7 +110,7 @@ class TensorFile:
         import torch
 
         block = self.raw_rows(name, start, stop).to(torch.float32)
-        if not torch.isfinite(block).all():
+        if not all_finite(block):
             raise IngredientError(
                 f"{self.path}: {name} holds NaN or infinity; the file is damaged, make it anew"
             )

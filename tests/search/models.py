@@ -129,10 +129,11 @@ def make_checkpoint(
     config = family_config(bare, size)
     torch.manual_seed(seed)
     model = t.AutoModelForCausalLM.from_config(config)
-    for parameter in model.parameters():
-        # transformers starts norms at exactly 1 or 0, where a wrong layout would not show
-        if parameter.ndim == 1:
-            parameter.data.add_(torch.randn_like(parameter) * 0.05)
+    for name, tensor in model.state_dict().items():
+        # transformers starts norms and scalars at exactly 1 or 0, where a wrong layout, or
+        # mistaking one model for another, would not show
+        if tensor.ndim <= 1 or name.endswith("layer_scalar"):
+            tensor.add_(torch.randn_like(tensor) * 0.05)
     model = model.to(getattr(torch, dtype))
     model.save_pretrained(folder, max_shard_size=shard)
     if family.endswith("-multimodal"):
