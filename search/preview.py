@@ -48,8 +48,8 @@ class LayerPreview(BaseModel):
     fuel_cosine: float | None
     """Of IT with the fuel, and IT."""
 
-    heal_norm: float
-    """|heal endpoint - IT| / |IT|."""
+    heal_norm: float | None
+    """|heal endpoint - IT| / |IT|; None at alpha = 0, where there is no endpoint."""
 
     heal_cosine: float | None
     """Of the heal endpoint and IT."""
@@ -127,6 +127,7 @@ def preview(
         layers=tuple(
             _layer(
                 layer,
+                full.alpha > 0,
                 [sums[place] for place in layers[layer]],
                 [share for place in layers[layer] if (share := shares[place]) is not None],
             )
@@ -198,7 +199,7 @@ def _merges(entry: object) -> bool:
 
 
 def _layer(
-    layer: int | None, parts: list[_Sums], shares: list[tuple[float, float]]
+    layer: int | None, healed: bool, parts: list[_Sums], shares: list[tuple[float, float]]
 ) -> LayerPreview:
     total = _Sums()
     for part in parts:
@@ -213,8 +214,8 @@ def _layer(
         fuel_norm=_ratio(total.raw, base) or 0.0,
         let_through=_ratio(total.dampened, math.sqrt(total.raw)),
         fuel_cosine=total.fuel.cosine,
-        heal_norm=_ratio(total.heal_moved, base) or 0.0,
-        heal_cosine=total.heal.cosine,
+        heal_norm=_ratio(total.heal_moved, base) if healed else None,
+        heal_cosine=total.heal.cosine if healed else None,
         in_subspace=sum(share[1] for share in shares) / whole if whole else None,
     )
 
@@ -233,7 +234,7 @@ def preview_lines(shown: Preview) -> Iterator[str]:
         name = "outside" if row.layer is None else str(row.layer)
         yield (
             f"{name:>8} {row.n_touched:>7} {row.moved:>8.4f} {_cell(row.cosine, 9, 6)} "
-            f"{row.fuel_norm:>8.4f} {_cell(row.let_through, 8, 3)} {row.heal_norm:>8.4f} "
+            f"{row.fuel_norm:>8.4f} {_cell(row.let_through, 8, 3)} {_cell(row.heal_norm, 8, 4)} "
             f"{_cell(row.heal_cosine, 9, 6)} {_cell(row.in_subspace, 7, 3)}"
         )
     if shown.left_out:
