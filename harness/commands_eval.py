@@ -1,5 +1,6 @@
 """`weighin eval`: parse, call, print."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,13 @@ if TYPE_CHECKING:
     from harness.scoring import Scoring
 
 DEFAULT_RESULTS = Path("results")
+
+
+class OnOff(StrEnum):
+    """A choice that the command line spells out."""
+
+    on = "on"
+    off = "off"
 
 
 def eval_(
@@ -32,7 +40,7 @@ def eval_(
         int | None, typer.Option(min=1, help="New tokens per answer (ifeval 1280, prose 1024).")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of subsets and sampling.")] = 0,
-    thinking: Annotated[bool, typer.Option(help="Let the model think first.")] = False,
+    thinking: Annotated[OnOff, typer.Option(help="Let the model think first.")] = OnOff.off,
     chat_template: Annotated[
         Path | None, typer.Option(help="A chat template in place of the GGUF's own.")
     ] = None,
@@ -82,16 +90,16 @@ def eval_(
         max_tokens=max_tokens,
     )
     template = None if chat_template is None else chat_template.read_text("utf-8")
-    chat = Chat(template=template, thinking=thinking, prefill=prefill)
+    chat = Chat(template=template, thinking=thinking is OnOff.on, prefill=prefill)
     run = weigh(
         model,
         chosen,
         out or default_folder(model),
         settings=settings,
         chat=chat,
-        scoring=_scoring(lexicon, length_gate=length_gate),
+        scoring=scoring_of(lexicon, length_gate=length_gate),
     )
-    _print_summary(run.folder, run.summary(), as_json=as_json)
+    print_summary(run.folder, run.summary(), as_json=as_json)
 
 
 def default_folder(model: Path) -> Path:
@@ -101,17 +109,17 @@ def default_folder(model: Path) -> Path:
     return DEFAULT_RESULTS / f"{model.stem}-{file_sha256(model)[:8]}"
 
 
-def _scoring(lexicon: Path | None, *, length_gate: bool) -> "Scoring":
+def scoring_of(lexicon: Path | None, *, length_gate: bool) -> "Scoring":
+    """The choices about scoring that the options make."""
+    from harness.lexicon_files import read_lexicon
     from harness.scoring import Scoring
-    from metrics.lexicon import parse_lexicon
 
-    if lexicon is None:
-        return Scoring(length_gate=length_gate)
-    chosen = parse_lexicon(lexicon.read_text("utf-8"), name=lexicon.stem)
+    chosen = None if lexicon is None else read_lexicon(lexicon)
     return Scoring(lexicon=chosen, length_gate=length_gate)
 
 
-def _print_summary(folder: Path, summary: "Summary", *, as_json: bool) -> None:
+def print_summary(folder: Path, summary: "Summary", *, as_json: bool) -> None:
+    """Print a run's figures, as a table or as one JSON object."""
     if as_json:
         metrics = {name: e.to_json() for name, e in summary.metrics.items()}
         print_json({"run": str(folder), "metrics": metrics})

@@ -148,7 +148,7 @@ def _json(path: Path) -> Any:
     text = _read(path)
     try:
         if path.suffix == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
+            return [json.loads(line) for line in text.split("\n") if line.strip()]
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise WeighinError(f"{path} is not JSON: {error}") from error

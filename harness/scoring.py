@@ -69,7 +69,7 @@ def score_completions(
         )
         if kinds[completion.task] == "ifeval":
             prompt = prompts[completion.task, completion.prompt_id]
-            followed = _score_ifeval(completion.task, prompt, text)
+            followed = score_ifeval(completion.task, prompt, text)
             scores.append(score.model_copy(update={"ifeval": followed}))
         else:
             figures = prose.score_text(text, lexicon, length_gate=scoring.length_gate)
@@ -115,8 +115,9 @@ def summarise(
     return Summary(metrics=figures)
 
 
-def _score_ifeval(task: str, prompt: Prompt, text: str) -> ifeval.IfevalScore:
+def score_ifeval(prompt_set: str, prompt: Prompt, text: str) -> ifeval.IfevalScore:
+    """Check one answer against its prompt's instructions."""
     # only IFEval's own prompts are known to lm-eval's seeded draws, by their key
-    key = int(prompt.id) if task == "ifeval" and prompt.id.isdigit() else None
+    key = int(prompt.id) if prompt_set == "ifeval" and prompt.id.isdigit() else None
     instructions = [(i.id, i.kwargs) for i in prompt.instructions]
     return ifeval.score(prompt.text, instructions, text, key=key)

@@ -1,0 +1,83 @@
+"""`weighin score`: parse, call, print."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.commands_eval import print_summary, scoring_of
+from harness.console import JsonFlag, print_json
+
+if TYPE_CHECKING:
+    from harness.response_files import Scored
+
+
+class Kind(StrEnum):
+    """How a file of responses is scored."""
+
+    ifeval = "ifeval"
+    prose = "prose"
+
+
+def score(
+    source: Annotated[Path, typer.Argument(help="A run's folder, or a .jsonl of responses.")],
+    task: Annotated[Kind | None, typer.Option(help="How to score a file of responses.")] = None,
+    prompts: Annotated[
+        str, typer.Option(help="Prompt set that the responses answer; for --task ifeval.")
+    ] = "ifeval",
+    ifeval_data: Annotated[
+        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
+    ] = None,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="A lexicon of slop in place of the project's own.")
+    ] = None,
+    length_gate: Annotated[bool, typer.Option(help="Lower H for prose under 250 words.")] = True,
+    per_text: Annotated[bool, typer.Option(help="Each text's own figures, in the JSON.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Score a run again, or responses from anywhere, without a model."""
+    scoring = scoring_of(lexicon, length_gate=length_gate)
+    if source.is_dir():
+        from harness.runs import Run
+        from harness.scoring import score_run
+
+        run = Run.open(source)
+        summary = score_run(run, scoring)
+        if per_text:
+            rows = [row.model_dump(mode="json") for row in run.scores()]
+            print_json({"metrics": _metrics(summary.metrics), "texts": rows})
+            return
+        print_summary(source, summary, as_json=as_json)
+        return
+
+    from harness.response_files import read_responses, score_as_ifeval, score_prose
+    from metrics.errors import WeighinError
+
+    if task is None:
+        raise WeighinError(f"{source}: say how to score it, with --task ifeval or --task prose")
+    responses = read_responses(source)
+    if task is Kind.prose:
+        scored = score_prose(responses, scoring)
+    else:
+        from harness.prompts import load_prompt_set
+
+        asked = load_prompt_set(prompts, ifeval_data=ifeval_data)
+        scored = score_as_ifeval(source, responses, asked)
+    _show(source, scored, as_json=as_json, per_text=per_text)
+
+
+def _show(source: Path, scored: "Scored", *, as_json: bool, per_text: bool) -> None:
+    if as_json or per_text:
+        told: dict[str, Any] = {"metrics": _metrics(scored.metrics)}
+        print_json(told | ({"texts": scored.texts} if per_text else {}))
+        return
+    from rich.console import Console
+
+    from harness.tables import summary_table
+
+    Console().print(summary_table(source.name, scored.metrics))
+
+
+def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: estimate.to_json() for name, estimate in metrics.items()}
