@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.console import JsonFlag, print_json
+from harness.console import JsonFlag, print_json, print_rich
 
 if TYPE_CHECKING:
     from harness.gates import Gate
@@ -27,14 +27,11 @@ def compare(
     if as_json:
         print_json(comparison.model_dump(mode="json"))
         return
-    from rich.console import Console
-
     from harness.tables import comparison_table
 
-    console = Console()
-    console.print(comparison_table(comparison))
+    print_rich(comparison_table(comparison))
     for line in comparison.notes:
-        console.print(f"note: {line}")
+        print_rich(f"note: {line}")
 
 
 def check(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.console import JsonFlag, note, print_json
+from harness.console import JsonFlag, note, print_json, print_rich
 
 if TYPE_CHECKING:
     from harness.runs import Summary
@@ -66,7 +66,7 @@ def eval_(
     """Run one GGUF on prompt sets and score what it says; goes on where it was stopped."""
     from harness.evaluate import Chat, check_gguf
     from harness.settings import parse_engine_settings
-    from harness.tasks import load_tasks
+    from harness.tasks import load_tasks, split_names
     from harness.weigh import weigh
 
     settings = parse_engine_settings(
@@ -82,7 +82,7 @@ def eval_(
     )
     check_gguf(model)
     chosen = load_tasks(
-        [name.strip() for name in tasks.split(",") if name.strip()],
+        split_names(tasks),
         ifeval_data=ifeval_data,
         limit=limit,
         seed=seed,
@@ -124,9 +124,7 @@ def print_summary(folder: Path, summary: "Summary", *, as_json: bool) -> None:
         metrics = {name: e.to_json() for name, e in summary.metrics.items()}
         print_json({"run": str(folder), "metrics": metrics})
         return
-    from rich.console import Console
-
     from harness.tables import summary_table
 
-    Console().print(summary_table(folder.name, summary.metrics))
+    print_rich(summary_table(folder.name, summary.metrics))
     note(f"kept in {folder}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.commands_eval import print_summary, scoring_of
-from harness.console import JsonFlag, print_json
+from harness.console import JsonFlag, print_json, print_rich
 
 if TYPE_CHECKING:
     from harness.response_files import Scored
@@ -72,11 +72,9 @@ def _show(source: Path, scored: "Scored", *, as_json: bool, per_text: bool) -> N
         told: dict[str, Any] = {"metrics": _metrics(scored.metrics)}
         print_json(told | ({"texts": scored.texts} if per_text else {}))
         return
-    from rich.console import Console
-
     from harness.tables import summary_table
 
-    Console().print(summary_table(source.name, scored.metrics))
+    print_rich(summary_table(source.name, scored.metrics))
 
 
 def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import typer
 from metrics.errors import WeighinError
 
 EXIT_BAD_INPUT = 2
+FILE_WIDTH = 132
+"""Columns of a table that is not printed on a terminal."""
 EXIT_INTERRUPTED = 130
 
 JsonFlag = Annotated[
@@ -23,6 +25,15 @@ JsonFlag = Annotated[
 def print_json(value: Any) -> None:
     """Print one JSON object on standard output; NaN is refused, since JSON has none."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def print_rich(*parts: Any) -> None:
+    """Print tables and text for people; as wide as the terminal, or wide enough in a file."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else FILE_WIDTH, highlight=False)
+    for part in parts:
+        console.print(part)
 
 
 def note(text: str) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from harness.chat import ChatTemplate
 from harness.engine import Engine
@@ -83,11 +84,19 @@ class Watcher:
     """Answers kept and tokens made in the whole run."""
 
 
-def plan_waves(tasks: Sequence[Task], size: int) -> list[Wave]:
-    """The run's waves: each task's prompts in order, every sample of each, in slices of `size`."""
+def plan_waves(tasks: Sequence[Task], size: int, order: int | None = None) -> list[Wave]:
+    """The run's waves: each task's prompts, every sample of each, in slices of `size`.
+
+    Args:
+        tasks: In the order of the run.
+        size: Answers per wave.
+        order: Seed of a shuffle within each task; None keeps the prompts' order.
+    """
     waves = []
     for index, task in enumerate(tasks):
         asks = [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
+        if order is not None:
+            Random(order).shuffle(asks)
         waves += [Wave(index, tuple(asks[i : i + size])) for i in range(0, len(asks), size)]
     return waves
 
@@ -175,7 +184,7 @@ def _run(
         versions=these_versions(),
     )
     kept = _resume(run, header, [t.prompts for t in tasks])
-    waves = plan_waves(tasks, resolved.wave)
+    waves = plan_waves(tasks, resolved.wave, resolved.order)
     n_asks = sum(len(wave.asks) for wave in waves)
     watcher.starting(header, n_asks)
     by_id = [

@@ -54,6 +54,10 @@ class EngineSettings(BaseModel):
     wave: int = Field(default=64, ge=1)
     """Prompts per wave: the unit of scheduling, of saving and of early stopping."""
 
+    order: int | None = Field(default=None, ge=0)
+    """Seed of a shuffle of each task's prompts before they are cut into waves; None keeps their
+    order. Another order gives other neighbours in a batch, and so measures the noise."""
+
 
 class Sampling(BaseModel):
     """How the next token is chosen. Temperature 0 is greedy and ignores the rest."""

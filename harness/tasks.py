@@ -50,6 +50,11 @@ def task_of(
     return Task(prompts=prompts, sampling=sampling, samples=n_samples)
 
 
+def split_names(names: str) -> list[str]:
+    """The names in a comma-separated option."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 def load_tasks(
     names: Sequence[str],
     *,

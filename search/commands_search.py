@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from harness.commands_eval import DEFAULT_RESULTS
-from harness.console import JsonFlag, note, print_json
+from harness.console import JsonFlag, note, print_json, print_rich
 
 
 def search(
@@ -54,7 +54,5 @@ def search(
     if as_json:
         print_json(study_json(study, bench, baseline))
         return
-    from rich.console import Console
-
-    Console().print(study_table(study, bench, baseline))
+    print_rich(study_table(study, bench, baseline))
     typer.echo(verdict(study, bench))

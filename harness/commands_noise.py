@@ -1,0 +1,65 @@
+"""`weighin noise`: parse, call, print."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.commands_eval import default_folder
+from harness.console import JsonFlag, print_json, print_rich
+
+
+def noise(
+    model: Annotated[Path, typer.Argument(help="The GGUF to run twice.")],
+    tasks: Annotated[
+        str, typer.Option(help="Comma-separated: ifeval, mini, prose, or JSON Lines files.")
+    ] = "ifeval,prose",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Prompts per task: a fixed, balanced subset.")
+    ] = None,
+    ifeval_data: Annotated[
+        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
+    ] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="New tokens per answer.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of subsets and sampling.")] = 0,
+    parallel: Annotated[int | None, typer.Option(min=1, help="Answers generated at once.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
+    wave: Annotated[int, typer.Option(min=1, help="Prompts per wave, kept together.")] = 64,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the two runs.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run one GGUF twice, in two orders: the floor under any comparison."""
+    from harness.evaluate import Chat, check_gguf
+    from harness.noise import noise_between
+    from harness.settings import parse_engine_settings
+    from harness.tasks import load_tasks, split_names
+    from harness.weigh import weigh
+
+    check_gguf(model)
+    chosen = load_tasks(
+        split_names(tasks), ifeval_data=ifeval_data, limit=limit, seed=seed, max_tokens=max_tokens
+    )
+    folder = out or default_folder(model).with_name(f"{default_folder(model).name}-noise")
+    first, second = (
+        weigh(
+            model,
+            chosen,
+            folder / name,
+            settings=parse_engine_settings(
+                parallel=parallel, threads=threads, wave=wave, order=order
+            ),
+            chat=Chat(),
+        )
+        for name, order in (("as-listed", None), ("shuffled", 1))
+    )
+    found = noise_between(first, second)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    from harness.tables import comparison_table
+
+    print_rich(comparison_table(found.comparison))
+    print_rich(
+        f"{found.n_texts_moved} of {found.n_completions} completions and "
+        f"{found.n_scores_moved} of their scores moved"
+    )
