@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from search.blocks import blocks_of
 from search.gguf_file import TensorInfo
+from search.kernel import quantize_rows
 from search.merge import TensorMerge
-from search.quantize import quantize
 from search.slerp import Products
 from search.stream import Clock
 from search.template import Place, Template
@@ -98,4 +98,4 @@ class MergeJob:
             if laid_out.numel() == 0:
                 return b""
             rows = laid_out.reshape(-1, columns).numpy()
-            return quantize(rows, self._place.info.kind, self._place.importance).data
+            return quantize_rows(rows, self._place.info.kind, self._place.importance).data
