@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.runs import Run
-from harness.tables import UNDEFINED, figure, label
+from harness.tables import UNDEFINED, figure
 from metrics.stats import Estimate
 from search.study import Study, TrialRow
 from search.trial import Bench
@@ -15,15 +15,15 @@ from search.trial import Bench
 if TYPE_CHECKING:
     from rich.table import Table
 
-SHOWN = (
-    "prompt_level_strict_acc",
-    "prompt_level_loose_acc",
-    "H",
-    "slop",
-    "rep3g",
-    "word_count",
-)
-"""Figures of a run that the table shows, of every task that has them."""
+SHOWN = {
+    "prompt_level_strict_acc": "strict %",
+    "prompt_level_loose_acc": "loose %",
+    "H": "H",
+    "slop": "slop",
+    "rep3g": "rep3g %",
+    "word_count": "words",
+}
+"""Figures of a run that the table shows, of every task that has them, and their short names."""
 
 
 def study_table(study: Study, bench: Bench, baseline: Run) -> "Table":
@@ -31,7 +31,12 @@ def study_table(study: Study, bench: Bench, baseline: Run) -> "Table":
     from rich.table import Table
 
     metrics = baseline.summary().metrics
-    columns = [name for name in metrics if name.split(".", 1)[1] in SHOWN]
+    columns = [
+        f"{task.name}.{metric}"
+        for task in baseline.header().tasks
+        for metric in SHOWN
+        if f"{task.name}.{metric}" in metrics
+    ]
     table = Table(
         title=f"study {study.name}: {', '.join(o.metric for o in study.objectives)}"
         + "".join(f", {c.text}" for c in study.constraints),
@@ -42,7 +47,8 @@ def study_table(study: Study, bench: Bench, baseline: Run) -> "Table":
     for name in (*study.recipe.search.space, *(o.metric for o in study.objectives)):
         table.add_column(name, justify="right")
     for name in columns:
-        table.add_column(label(name), justify="right", overflow="fold")
+        task, metric = name.split(".", 1)
+        table.add_column(f"{task}\n{SHOWN[metric]}", justify="right")
     if study.constraints:
         table.add_column("kept", justify="center")
     blank = [UNDEFINED] * (len(study.recipe.search.space) + len(study.objectives))
