@@ -12,6 +12,7 @@ import json
 import math
 import resource
 import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -332,18 +333,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--size", choices=sorted(SIZES), default="small")
     parser.add_argument("--folder", type=Path, help="kept between runs; default: a fresh one")
+    parser.add_argument("--make", action="store_true", help="make the files and stop")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder: Path = arguments.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "recipe.yaml").exists():
             print(f"making {arguments.size} in {folder}", file=sys.stderr)
-            write_ingredients(folder, SIZES[arguments.size])
+            if arguments.make:
+                write_ingredients(folder, SIZES[arguments.size])
+                return
+            # in a process of its own, so that its memory is not counted as the build's
+            command = [sys.executable, __file__, "--size", arguments.size, "--make"]
+            subprocess.run([*command, "--folder", str(folder)], check=True)
         began = time.perf_counter()
         ready = prepare(load_recipe(folder / "recipe.yaml"))
         prepared_s = time.perf_counter() - began
         alone_s, n_elements = quantise_only(folder)
         result = build(ready, NUMBERS, folder / "out.gguf")
+        (folder / "out.gguf").unlink()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         print(
             json.dumps(

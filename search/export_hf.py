@@ -12,7 +12,7 @@ from pathlib import Path
 
 from search.blocks import blocks_of
 from search.checkpoint import Checkpoint, inside
-from search.disk import check_room
+from search.disk import check_room, sibling
 from search.errors import BuildError
 from search.ingredients import Ingredients
 from search.merge import TensorMerge
@@ -67,7 +67,7 @@ def export_hf(
         raise BuildError(f"{out} exists and is not an empty folder; name another")
     out.parent.mkdir(parents=True, exist_ok=True)
     check_room(out.parent, sum(file.size_bytes for file in it.files.values()))
-    beside = out.with_name(f".{out.name}.part")
+    beside = sibling(out, "part")
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     try:

@@ -14,7 +14,9 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -179,7 +181,18 @@ def _interval(value: Any) -> Any:
     return value
 
 
-Dimension = Annotated[Range | Choices, BeforeValidator(_interval)]
+def _kind(value: Any) -> str:
+    """Which of the two a value is meant as, so that an error is about that one alone."""
+    given = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+    return KIND_TAGS[1] if "choices" in given else KIND_TAGS[0]
+
+
+KIND_TAGS = ("<range>", "<choices>")
+Dimension = Annotated[
+    Annotated[Range, Tag(KIND_TAGS[0])] | Annotated[Choices, Tag(KIND_TAGS[1])],
+    Discriminator(_kind),
+    BeforeValidator(_interval),
+]
 
 
 class Search(_Record):
@@ -328,7 +341,7 @@ class Numbers(_Record):
     strength: Annotated[float, Field(ge=0, le=1)]
     """Factor on every mask's strength."""
     fisher_transform: Literal["minmax", "rank", "log"] | None
-    weights: tuple[float, ...]
+    weights: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
     """One per adapter, in the recipe's order."""
     seed: int
 
@@ -366,7 +379,7 @@ def load_recipe(path: Path) -> Recipe:
         # a misspelt key explains the missing one beside it, so it is named first
         found = error.errors(include_url=False)
         first = next((e for e in found if e["type"] == "extra_forbidden"), found[0])
-        location = tuple(part for part in first["loc"] if part not in ("Range", "Choices"))
+        location = tuple(part for part in first["loc"] if part not in KIND_TAGS)
         where = ".".join(str(part) for part in location)
         message = _plain(first["type"], first["msg"], location)
         line = document.line(location)

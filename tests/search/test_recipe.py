@@ -126,6 +126,7 @@ def test_numbers_that_the_recipe_has_no_use_for(tmp_path: Path) -> None:
         ({"rank": 4}, "needs a subspace"),
         ({"s": 2.5}, "s=2.5"),
         ({"s": float("nan")}, "s=nan"),
+        ({"weight.y": float("nan")}, "weights.0=nan"),
         ({"weight.z": 1.0}, "unknown number"),
         ({"fisher.transform": "log"}, "unknown number"),
     ):
