@@ -29,18 +29,19 @@ REFUSAL_MAX_WORDS = 300
 REFUSAL_LEAD_CHARS = 250
 
 _FOREIGN_LETTER = re.compile(r"[^\W\d_a-zA-Z\u00c0-\u024f]")
+_REGRET = r"(?:sorry|apologies|i'm (?:\w+ )?sorry|i apologi[sz]e|unfortunately)\b"
+_UNABLE = (
+    r"\bi(?: can't| cannot| can not| won't| will not|(?: am|'m) unable to|(?: am|'m) not able to"
+    r"|(?: am|'m) not comfortable| must decline to| have to decline to)"
+)
+# "I can't help but smile" and "I cannot help it" begin stories.
+_HELP = r"help(?! but\b| it\b| my| feel| think| wonder)"
+_SERVE = (
+    rf"(?:{_HELP}|assist|write|writing|create|creating|generate|generating|provide|providing"
+    r"|produce|complete|continue with|fulfill?|comply|engage|support|do that)\b"
+)
 _REFUSAL = re.compile(
-    r"^(?:sorry|apologies|i'?m (?:very |really |so |truly )?sorry|i apologi[sz]e|unfortunately)\b"
-    r"[^\"]*?\bi\b(?:'m| am| can| will| do| must| have)?"
-    r"[^\"]*?\b(?:can't|cannot|can not|unable|not able|won't|will not|not comfortable|decline)\b"
-    r"|\bi (?:can't|cannot|can not|won't|will not|must decline to|have to decline to|don't feel "
-    r"comfortable|am unable to|am not able to|am not comfortable)\s+(?:help|assist|write|fulfil"
-    r"|fulfill|comply|create|creating|writing|generate|generating|provide|providing|produce|engage"
-    r"|continue with|complete|do that|support)\b"
-    r"|\bi'm (?:unable to|not able to|not comfortable) (?:help|assist|write|fulfil|fulfill|comply"
-    r"|create|creating|writing|generate|generating|provide|providing|produce|engage|complete)\b"
-    r"|\bas an ai\b(?: language)?(?: model| assistant)?",
-    re.IGNORECASE,
+    rf"^{_REGRET}[^\".!?]*{_UNABLE}\b|{_UNABLE} {_SERVE}|\bas an ai\b", re.IGNORECASE
 )
 
 

@@ -5,6 +5,7 @@ in `metrics/data/lexicon.json`; a user's own, or a public list, is parsed from i
 """
 
 import functools
+import hashlib
 import json
 from importlib import resources
 from typing import Any, Literal
@@ -105,6 +106,14 @@ class Lexicon(BaseModel):
                 if len(entry.key) != length or tuple(words(entry.text)) != entry.key:
                     raise ValueError(f"{entry.text!r} is not {length} lower-case word(s)")
         return self
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Of what is scored, names and origin left out: two lexicons that agree score alike."""
+        listed = [
+            sorted(e.text for e in kind) for kind in (self.words, self.bigrams, self.trigrams)
+        ]
+        return hashlib.sha256(json.dumps(listed).encode()).hexdigest()
 
     @functools.cached_property
     def word_set(self) -> frozenset[str]:

@@ -37,6 +37,8 @@ from metrics.stats import (
 from metrics.style import style_score
 from metrics.text import read_passage
 
+VERSION = 1
+"""Raised whenever a figure of the same text would change."""
 METRICS = (
     "word_count",
     "slop",
@@ -133,6 +135,17 @@ def score_text(text: str, lexicon: Lexicon, *, length_gate: bool = True) -> Pros
         H=style_score(rates, gate),
         **rates,
     )
+
+
+def signature(lexicon: Lexicon, *, length_gate: bool = True) -> str:
+    """What prose scores depend on besides the texts; only scores that share it can be compared.
+
+    Returns:
+        Such as `prose|v:1|lexicon:weighin-1@0123abcd|length_gate:on`.
+    """
+    gate = "on" if length_gate else "off"
+    lexicon_id = f"{lexicon.name}@{lexicon.sha256[:8]}"
+    return f"prose|v:{VERSION}|lexicon:{lexicon_id}|length_gate:{gate}"
 
 
 def summarise(

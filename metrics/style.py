@@ -6,9 +6,9 @@ Numbers in, number out; knows nothing of texts. H measures style and form, not p
 
 where excess is how far a rate lies beyond what human prose shows, the sums run over the rates that
 are defined, and G is the product of the gates. Nothing is gained by being more than human. A limit
-is where the outer tenth of the human passages begins, with three exceptions: for slop it is their
-mean under a lexicon mined without their author, for contrast it is one construction in 750 words,
-and the upper ends of rhythm and diversity are the most that any passage has. A weight says how well
+is where the outer tenth of the human passages begins, with two exceptions: for slop it is their
+mean under a lexicon mined without their author, and the upper ends of rhythm and diversity are the
+most that any passage has. A weight says how well
 a rate tells models from people and how hard it is to fake, which is why rhythm, that a few short
 sentences move, has the least.
 

@@ -71,6 +71,7 @@ def test_english_gate_closes_on_anything_else(text: str) -> None:
     [
         "I'm sorry, but I can't help with that.",
         "I’m really sorry, but I’m not able to write this story. Perhaps another?",
+        "I can't help you write this.",
         "I cannot fulfill this request. I am programmed to be harmless.",
         "Unfortunately, I am unable to continue.",
         "As an AI language model, I do not write such things.",
@@ -86,6 +87,8 @@ def test_refusals(text: str) -> None:
     [
         "\"I'm sorry, but I can't help you,\" the clerk said, and closed the window.",
         "I can't say when the house began to listen.",
+        "I can't help but smile when the ferry comes in.",
+        "I cannot help it; the sea has always called me.",
         "Sorry was the only word he had left for her.",
         "He would not help me carry the box.",
     ],

@@ -66,6 +66,13 @@ def test_written_and_read_again_it_is_the_same() -> None:
     assert parse_lexicon(dump_lexicon(lexicon), name="again") == lexicon
 
 
+def test_the_hash_is_of_what_is_scored() -> None:
+    forth, back, other = (
+        parse_lexicon(text, name=text) for text in ('["fog", "rain"]', '["rain", "fog"]', '["fog"]')
+    )
+    assert forth.sha256 == back.sha256 != other.sha256
+
+
 def test_our_own_says_where_it_comes_from() -> None:
     lexicon = default_lexicon()
     assert len(lexicon.origin.models) == 16

@@ -10,6 +10,7 @@ from metrics.prose import (
     h_delta,
     score_text,
     score_texts,
+    signature,
     slop_delta,
     summarise,
 )
@@ -108,6 +109,11 @@ def test_a_set_has_every_figure_with_its_n() -> None:
     assert figures["xrep3"].value is not None
     assert figures["xrep3"].value > 80
     assert set(figures["H"].to_json()) == {"value", "low", "high", "n"}
+
+
+def test_a_signature_names_what_could_change_a_score() -> None:
+    assert signature(LIST) == f"prose|v:1|lexicon:hand@{LIST.sha256[:8]}|length_gate:on"
+    assert signature(LIST, length_gate=False) == signature(LIST).replace(":on", ":off")
 
 
 def test_nothing_scored_is_undefined() -> None:
