@@ -14,7 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from harness.likelihood import Likelihood
 from harness.llama import EngineError
+from harness.reading import Passage
 from harness.settings import EngineSettings, Sampling, default_threads
 
 CONTEXT_STEP = 256
@@ -27,6 +29,8 @@ CACHE_SHARE_OF_MEMORY = 0.25
 
 LOG_TAIL_LINES = 3
 """Lines of llama.cpp's log that an error repeats."""
+LOG_LINES_WITH_CAUSE = 8
+"""Last lines among which those that say "error" are looked for."""
 
 Progress = Callable[[int, int], None]
 """Told how many answers of the wave are finished, and how many tokens are made."""
@@ -143,6 +147,51 @@ class Engine:
         )
         return answer["generated"], answer["times"]
 
+    def open_reading(self, n_tokens: int) -> EngineSettings:
+        """Open the context in which given texts are read.
+
+        Where the user left the choice to us, keys and values are held in float32 and attention is
+        computed without llama.cpp's half-precision kernel: on an unquantised file a log-probability
+        is then right to about 1e-5, not 4e-3, and reading needs little cache.
+
+        Args:
+            n_tokens: Of the longest passage.
+
+        Returns:
+            The settings with every choice made that reading depends on.
+        """
+        update: dict[str, object] = {
+            "context": -(-n_tokens // CONTEXT_STEP) * CONTEXT_STEP,
+            "threads": self.asked.threads or default_threads(),
+        }
+        if self.asked.flash_attention == "auto" and self.asked.cache_type == "f16":
+            update |= {"flash_attention": "off", "cache_type": "f32"}
+        settings = self.asked.model_copy(update=update)
+        self._ask(
+            {
+                "op": "open_reading",
+                "settings": settings.model_dump(),
+                "n_tokens": settings.context,
+            }
+        )
+        return settings
+
+    def score(
+        self, passages: Sequence[Passage], progress: Progress | None = None
+    ) -> list[Likelihood]:
+        """Log-probabilities and greedy flags of given tokens, in the context for reading.
+
+        Args:
+            passages: Token sequences, and from where on each is asked for.
+            progress: Told about twice a second how many passages and tokens are scored.
+
+        Returns:
+            One for each passage, in their order.
+        """
+        request = {"op": "score", "passages": [_plain(p) for p in passages]}
+        answer = self._ask(request, progress)
+        return [Likelihood(**each) for each in answer["likelihoods"]]
+
     def close(self) -> None:
         """End the child at once; nothing in it needs saving."""
         self._process.kill()
@@ -190,5 +239,12 @@ class Engine:
 
     def _last_words(self) -> str:
         lines = self._log_path.read_text("utf-8", "replace").splitlines()
-        told = [line.strip() for line in lines if line.strip()][-LOG_TAIL_LINES:]
-        return "; its log ends: " + " | ".join(told) if told else ""
+        told = [line.strip() for line in lines if line.strip()]
+        # the lines that name the cause, where llama.cpp says "error", else simply the last ones
+        causes = [line for line in told[-LOG_LINES_WITH_CAUSE:] if "error" in line.lower()]
+        kept = (causes or told)[-LOG_TAIL_LINES:]
+        return "; its log ends: " + " | ".join(kept) if kept else ""
+
+
+def _plain(passage: Passage) -> dict[str, Any]:
+    return {"tokens": list(passage.tokens), "first": passage.first}

@@ -4,8 +4,10 @@ A model file and tasks in, a run's completions out. Knows the order of things: c
 tokenise, generate, keep. It never scores: `harness.scoring` does, from the folder alone.
 """
 
+import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -31,6 +33,8 @@ from harness.thinking import thinking_rule
 from metrics.errors import WeighinError
 
 GGUF_MAGIC = b"GGUF"
+GGUF_START = struct.Struct("<4sIQ")
+"""Magic, version, number of tensors."""
 
 LOG_NAME = "llama.log"
 
@@ -140,25 +144,42 @@ def run_waves(
             yield from _run(engine, model, tasks, run, chat, watcher)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from None
+    finally:
+        _remove_unbegun(folder)
+
+
+def _remove_unbegun(folder: Path) -> None:
+    """Leave no folder behind in which no run was begun."""
+    if not (folder / "run.json").exists():
+        with suppress(OSError):
+            (folder / LOG_NAME).unlink(missing_ok=True)
+            (folder / "prompts.jsonl").unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def check_gguf(path: Path) -> None:
-    """Refuse what is no GGUF before a process is started for it.
+    """Refuse what is no GGUF with weights before a process is started for it.
 
     Raises:
-        EngineError: The file is missing or does not start like a GGUF.
+        EngineError: The file is missing, does not start like a GGUF, or holds no tensor.
     """
     if not path.is_file():
         raise EngineError(f"{path}: no such file; expected a GGUF")
     with path.open("rb") as file:
-        magic = file.read(len(GGUF_MAGIC))
+        start = file.read(GGUF_START.size)
+    magic = start[: len(GGUF_MAGIC)]
     if magic != GGUF_MAGIC:
         raise EngineError(f"{path}: not a GGUF (starts with {magic!r}, expected {GGUF_MAGIC!r})")
+    if len(start) < GGUF_START.size:
+        raise EngineError(f"{path}: cut short after {len(start)} bytes; fetch or build it again")
+    if GGUF_START.unpack(start)[2] == 0:
+        raise EngineError(f"{path}: a vocabulary without weights; name the whole model")
 
 
 def _run(
     engine: Engine, model: Path, tasks: Sequence[Task], run: Run, chat: Chat, watcher: Watcher
 ) -> Iterator[list[Completion]]:
+    _require_generator(engine, model)
     template = _template(engine, model, chat)
     texts = [
         [_render(template, p, chat, task.prompts.name) for p in task.prompts.prompts]
@@ -223,6 +244,17 @@ def _run(
         watcher.wave(end, usage.n_tokens)
         yield fresh
         start = end
+
+
+def _require_generator(engine: Engine, model: Path) -> None:
+    """Refuse models that embed or rank text instead of continuing it."""
+    architecture = engine.metadata.get("general.architecture", "")
+    causal = engine.metadata.get(f"{architecture}.attention.causal", "true") == "true"
+    if not (causal and engine.facts["has_decoder"]):
+        raise EngineError(
+            f"{model}: {architecture} does not continue text (an embedding model); "
+            "name a model that generates"
+        )
 
 
 def _template(engine: Engine, model: Path, chat: Chat) -> ChatTemplate:

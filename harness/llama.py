@@ -183,8 +183,9 @@ class Model:
 class Context:
     """A KV cache and the means to decode into it.
 
-    Sequences have a stream of cells each (no unified cache), which llama.cpp decodes fastest when
-    the sequences of a batch have consecutive ids; `Batch` order is the caller's business.
+    For generating, sequences have a stream of cells each, which llama.cpp decodes fastest when the
+    sequences of a batch have consecutive ids; that order is the caller's business. For reading, all
+    sequences share the cells (`unified`), so that one cell can belong to many of them.
     """
 
     def __init__(
@@ -196,6 +197,7 @@ class Context:
         context: int,
         outputs: int,
         outputs_per_sequence: int = 1,
+        unified: bool = False,
     ) -> None:
         """Make a context.
 
@@ -203,9 +205,11 @@ class Context:
             model: The loaded model.
             settings: Batch sizes, threads, attention and cache type; threads must be resolved.
             n_sequences: Sequences held at once.
-            context: Tokens per sequence.
+            context: Tokens per sequence; of all sequences together where they share the cells.
             outputs: Most rows of logits in one decode call.
             outputs_per_sequence: Most rows of logits of one sequence in one decode call.
+            unified: Let sequences share cells, and forget nothing outside a sliding window, so
+                that a sequence can be taken back to where another one left it.
         """
         import llama_cpp as lib
 
@@ -213,7 +217,7 @@ class Context:
         self.model = model
         self.n_batch = max(settings.batch, n_sequences)
         params = lib.llama_context_default_params()
-        params.n_ctx = context * n_sequences
+        params.n_ctx = context if unified else context * n_sequences
         params.n_seq_max = n_sequences
         params.n_batch = self.n_batch
         params.n_ubatch = min(settings.micro_batch, self.n_batch)
@@ -223,7 +227,7 @@ class Context:
         params.n_threads_batch = settings.threads
         params.flash_attn_type = FLASH_ATTENTION[settings.flash_attention]
         params.type_k = params.type_v = GGML_TYPES[settings.cache_type]
-        params.kv_unified = False
+        params.kv_unified = params.swa_full = unified
         params.no_perf = True
         self.pointer = lib.llama_init_from_model(model.pointer, params)
         if not self.pointer:
@@ -233,11 +237,12 @@ class Context:
             )
         self.memory = lib.llama_get_memory(self.pointer)
         self.n_context = int(lib.llama_n_ctx_seq(self.pointer))
-        self._batch = lib.llama_batch_init(self.n_batch, 0, 1)
+        self._batch = lib.llama_batch_init(self.n_batch, 0, n_sequences if unified else 1)
         self._token = np.ctypeslib.as_array(self._batch.token, (self.n_batch,))
         self._pos = np.ctypeslib.as_array(self._batch.pos, (self.n_batch,))
         self._output = np.ctypeslib.as_array(self._batch.logits, (self.n_batch,))
-        np.ctypeslib.as_array(self._batch.n_seq_id, (self.n_batch,))[:] = 1
+        self._n_sequences = np.ctypeslib.as_array(self._batch.n_seq_id, (self.n_batch,))
+        self._n_sequences[:] = 1
         self._sequence = [self._batch.seq_id[i] for i in range(self.n_batch)]
         self._n = 0
         self._n_outputs = 0
@@ -255,12 +260,20 @@ class Context:
             self._n_outputs += 1
         self._n = end
 
-    def add_scored(self, sequence: int, position: int, tokens: Sequence[int]) -> None:
-        """Append tokens of one sequence and ask for the logits after each of them."""
-        start, end = self._n, self._n + len(tokens)
-        self.add(sequence, position, tokens, output=False)
-        self._output[start:end] = 1
-        self._n_outputs += end - start
+    def add_shared(
+        self, sequences: Sequence[int], position: int, token: int, *, output: bool
+    ) -> None:
+        """Append one token that all these sequences have; needs shared cells."""
+        at = self._n
+        self._token[at] = token
+        self._pos[at] = position
+        self._output[at] = output
+        self._n_sequences[at] = len(sequences)
+        ids = self._sequence[at]
+        for i, sequence in enumerate(sequences):
+            ids[i] = sequence
+        self._n_outputs += output
+        self._n = at + 1
 
     def decode(self) -> NDArray[np.float32]:
         """Run the batch and empty it.
@@ -295,6 +308,24 @@ class Context:
         """Make one sequence's cells a copy of another's."""
         self.drop(target)
         self._lib.llama_memory_seq_cp(self.memory, source, target, -1, -1)
+
+    def rewind(self, sequence: int, n_tokens: int) -> bool:
+        """Keep the first tokens of one sequence and forget all else.
+
+        Returns:
+            Whether the sequence can go on from there. Where it cannot, since the model keeps a
+            state or a window that is already past that point, nothing is left.
+        """
+        lib = self._lib
+        lib.llama_memory_seq_keep(self.memory, sequence)
+        possible = bool(lib.llama_memory_seq_rm(self.memory, sequence, n_tokens, -1))
+        window = lib.llama_model_n_swa(self.model.pointer)
+        if possible and window:
+            oldest = lib.llama_memory_seq_pos_min(self.memory, sequence)
+            possible = oldest <= max(0, n_tokens - window)
+        if not possible:
+            self.clear()
+        return possible
 
     def close(self) -> None:
         """Free the cache."""

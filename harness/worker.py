@@ -12,13 +12,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
 from harness.decode import Request, decode_wave
+from harness.likelihood import likelihoods
 from harness.llama import Context, EngineError, Model, quiet_log
+from harness.reading import N_SLOTS, Page, Passage, read_pages
 from harness.settings import EngineSettings, Sampling
 
 PROGRESS_INTERVAL_S = 0.5
@@ -35,6 +37,8 @@ class Worker:
         self.reply = reply
         self.model: Model | None = None
         self.context: Context | None = None
+        self.reading: Context | None = None
+        self.pages: Iterator[Page] | None = None
         self.settings = EngineSettings()
 
     def handle(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -44,6 +48,8 @@ class Worker:
             "tokenize": self.tokenize,
             "open": self.open,
             "generate": self.generate,
+            "open_reading": self.open_reading,
+            "score": self.score,
         }
         return operations[request.pop("op")](**request)
 
@@ -86,6 +92,43 @@ class Worker:
     ) -> dict[str, Any]:
         """Generate the answers to one wave."""
         assert self.context is not None and self.settings.parallel is not None
+        requests = [Request(tokens, seed) for tokens, seed in zip(prompts, seeds, strict=True)]
+        generated, times = decode_wave(
+            self.context,
+            requests,
+            Sampling.model_validate(sampling),
+            n_slots=self.settings.parallel,
+            on_step=self._progress(),
+        )
+        return {"generated": [asdict(g) for g in generated], "times": asdict(times)}
+
+    def open_reading(self, settings: dict[str, Any], n_tokens: int) -> dict[str, Any]:
+        """Open a context for reading passages of up to `n_tokens` tokens; threads are resolved."""
+        if self.reading is not None:
+            self.reading.close()
+        asked = EngineSettings.model_validate(settings)
+        # one micro-batch at a time, so that no more than its logits are ever held
+        n_batch = max(asked.micro_batch, N_SLOTS)
+        self.reading = Context(
+            self._model(),
+            asked.model_copy(update={"batch": n_batch, "micro_batch": n_batch}),
+            n_sequences=N_SLOTS,
+            context=n_tokens + n_batch,
+            outputs=n_batch,
+            outputs_per_sequence=n_batch,
+            unified=True,
+        )
+        return {}
+
+    def score(self, passages: list[dict[str, Any]]) -> dict[str, Any]:
+        """Log-probabilities and greedy flags of the tokens that the passages ask for."""
+        assert self.reading is not None
+        asked = [Passage(**passage) for passage in passages]
+        found = likelihoods(asked, read_pages(self.reading, asked), self._progress())
+        return {"likelihoods": [asdict(each) for each in found]}
+
+    def _progress(self) -> Callable[[int, int], None]:
+        """Tells the parent how far an operation is, now and then."""
         said = time.monotonic()
 
         def progress(n_done: int, n_tokens: int) -> None:
@@ -95,15 +138,7 @@ class Worker:
                 said = now
                 self.reply({"progress": {"n_done": n_done, "n_tokens": n_tokens}})
 
-        requests = [Request(tokens, seed) for tokens, seed in zip(prompts, seeds, strict=True)]
-        generated, times = decode_wave(
-            self.context,
-            requests,
-            Sampling.model_validate(sampling),
-            n_slots=self.settings.parallel,
-            on_step=progress,
-        )
-        return {"generated": [asdict(g) for g in generated], "times": asdict(times)}
+        return progress
 
     def _model(self) -> Model:
         assert self.model is not None

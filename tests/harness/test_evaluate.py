@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -9,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from harness.evaluate import Task, plan_waves
+from harness.evaluate import Task, check_gguf, plan_waves
+from harness.llama import EngineError
 from harness.prompts import load_prompt_set
 from harness.runs import Run
 from harness.settings import GREEDY
@@ -120,6 +123,62 @@ def test_a_folder_of_other_settings_is_refused_by_name(whole: Path, smollm2_gguf
     assert len(done.stderr.splitlines()) == 1
     assert "holds a run of other settings" in done.stderr
     assert "sampling.seed: 1 != 0" in done.stderr
+
+
+@pytest.mark.model
+def test_a_full_disk_is_one_line_and_keeps_what_was_whole(
+    smollm2_gguf: Path, tmp_path: Path
+) -> None:
+    # no file of this process or its child may grow beyond 4 KiB: prompts fit nowhere
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "search.cli", "eval", str(smollm2_gguf), *ARGUMENTS]
+    limit = f"ulimit -f 4; exec {shlex.join([*command, '--out', str(folder)])}"
+    done = subprocess.run(["bash", "-c", limit], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "cannot be written (File too large)" in done.stderr.splitlines()[-1]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+@pytest.mark.model
+def test_a_failed_load_leaves_no_folder(smollm2_gguf: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.gguf"
+    cut.write_bytes(smollm2_gguf.read_bytes()[: 60 * 2**20])
+    done = evaluate(cut, tmp_path / "run")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert "data is not within the file bounds, model is corrupted or incomplete" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_vocabulary_alone_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "vocab.gguf"
+    path.write_bytes(b"GGUF" + (3).to_bytes(4, "little") + bytes(16))
+    with pytest.raises(EngineError, match="a vocabulary without weights"):
+        check_gguf(path)
+
+
+def test_a_missing_shard_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "m-00001-of-00002.gguf"
+    gguf = pytest.importorskip("gguf")
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_uint16("split.no", 0)
+    writer.add_uint16("split.count", 2)
+    writer.add_int32("split.tensors.count", 2)
+    writer.add_tensor("token_embd.weight", np.zeros((32, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    done = evaluate(path, tmp_path / "run")
+    assert done.returncode == 2
+    assert "m-00002-of-00002.gguf" in done.stderr
+
+
+@pytest.mark.model
+def test_a_prompt_longer_than_the_context_is_named(smollm2_gguf: Path, tmp_path: Path) -> None:
+    done = evaluate(smollm2_gguf, tmp_path / "run", "--context", "32")
+    assert done.returncode == 2
+    assert "tokens do not fit a context of 32; raise --context" in done.stderr
 
 
 @pytest.mark.model
