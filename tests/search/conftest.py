@@ -1,20 +1,36 @@
 """Small real models for the merge, made once per session."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from search.cache import cache_folder
 from search.errors import BuildError
 from tests.search.models import make_adapter, make_checkpoint
 
-os.environ.setdefault("WEIGHIN_CACHE", str(Path(__file__).parents[2] / ".cache" / "weighin"))
+
+@pytest.fixture(scope="session", autouse=True)
+def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of this session's own, so that nothing is remembered from an earlier one; only the
+    converter is shared, since it is fetched."""
+    shared = cache_folder() / "converter"
+    shared.mkdir(parents=True, exist_ok=True)
+    own = tmp_path_factory.mktemp("cache")
+    (own / "converter").symlink_to(shared.resolve())
+    before = os.environ.get("WEIGHIN_CACHE")
+    os.environ["WEIGHIN_CACHE"] = str(own)
+    yield
+    if before is None:
+        del os.environ["WEIGHIN_CACHE"]
+    else:
+        os.environ["WEIGHIN_CACHE"] = before
 
 
 @pytest.fixture(scope="session")
 def converter() -> Path:
-    """llama.cpp's converter, fetched once into the project's own cache."""
+    """llama.cpp's converter, fetched once into the user's cache."""
     from search.converter import converter_folder
 
     try:

@@ -356,6 +356,37 @@ def test_template_of_another_vocabulary(
         prepare(simple.model_copy(update={"it": str(smaller)}))
 
 
+@pytest.mark.parametrize(
+    ("drop", "add", "says"),
+    [
+        ("model.norm.weight", None, r"has output_norm\.weight, which .* has not"),
+        (None, "model.layers.0.mlp.extra.weight", "has no place in a llama GGUF"),
+        (None, "model.layers.1.self_attn.q_proj.bias", r"lacks blk\.1\.attn_q\.bias"),
+    ],
+)
+def test_a_tensor_missing_or_too_many(
+    simple: Recipe,
+    checkpoint_of: PathMaker,
+    tmp_path: Path,
+    drop: str | None,
+    add: str | None,
+    says: str,
+) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    other = tmp_path / "other"
+    shutil.copytree(checkpoint_of("llama"), other)
+    tensors = load_file(other / "model.safetensors")
+    tensors = {name: tensor for name, tensor in tensors.items() if name != drop}
+    if add is not None:
+        tensors[add] = torch.ones(256)
+    save_file(tensors, other / "model.safetensors")
+    with pytest.raises((TemplateError, IngredientError), match=says):
+        prepare(simple.model_copy(update={"it": str(other)}))
+
+
 def test_rank_beyond_the_stored_one(
     simple: Recipe, checkpoint_of: PathMaker, tmp_path: Path
 ) -> None:
