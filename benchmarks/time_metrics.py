@@ -3,7 +3,7 @@
     python benchmarks/time_metrics.py --data ../shared/data
 
 Prints the median of five rounds in CPU seconds of one core, so that other work on the machine
-matters little. The issue's limits are 2 s for the 541 responses after import, and 10 ms per text.
+matters little. The limits are 2 s for the 541 responses after import, and 10 ms per text.
 """
 
 import argparse
