@@ -85,7 +85,7 @@ class Watcher:
     step: Callable[[int, int], None] = field(default=lambda _n_done, _n_tokens: None)
     """Answers finished and tokens made in the wave in hand."""
     wave: Callable[[int, int], None] = field(default=lambda _n_done, _n_tokens: None)
-    """Answers kept and tokens made in the whole run."""
+    """Answers kept so far, and tokens that the last wave took; 0 for one that was kept before."""
 
 
 def plan_waves(tasks: Sequence[Task], size: int, order: int | None = None) -> list[Wave]:
@@ -217,7 +217,7 @@ def _run(
     for wave in waves:
         end = start + len(wave.asks)
         if end <= len(kept):
-            watcher.wave(end, usage.n_tokens)
+            watcher.wave(end, 0)
             yield kept[start:end]
             start = end
             continue
@@ -241,7 +241,7 @@ def _run(
         )
         run.write_completions(kept)
         run.write_header(header.model_copy(update={"usage": usage}))
-        watcher.wave(end, usage.n_tokens)
+        watcher.wave(end, sum(c.n_tokens for c in fresh))
         yield fresh
         start = end
 

@@ -1,4 +1,4 @@
-"""Progress of a run on standard error: a live bar on a terminal, a line a wave elsewhere."""
+"""Progress of a run on standard error: a live bar on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -12,6 +12,9 @@ from harness.runs import RunHeader
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+LINE_INTERVAL_S = 60.0
+"""Seconds without a finished wave after which a line says how far it is."""
+
 
 class RunProgress:
     """Shows how far a run is; a context manager whose `watcher` is handed to the run."""
@@ -23,9 +26,8 @@ class RunProgress:
         self._id: TaskID | None = None
         self._n_asks = 0
         self._n_kept = 0
-        self._n_tokens = 0
         self._fresh_tokens = 0
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
@@ -70,6 +72,8 @@ class RunProgress:
             self._id = self._bar.add_task(self.title, total=n_asks, speed="")
 
     def _step(self, n_done: int, n_tokens: int) -> None:
+        if self._bar is None and time.monotonic() - self._told > LINE_INTERVAL_S:
+            self._line(self._n_kept + n_done, self._fresh_tokens + n_tokens)
         if self._bar is not None and self._id is not None:
             self._bar.update(
                 self._id,
@@ -78,12 +82,16 @@ class RunProgress:
             )
 
     def _wave(self, n_kept: int, n_tokens: int) -> None:
-        self._fresh_tokens += n_tokens - self._n_tokens if n_kept > self._n_kept else 0
-        self._n_kept, self._n_tokens = n_kept, n_tokens
+        self._n_kept = n_kept
+        self._fresh_tokens += n_tokens
         if self._bar is not None and self._id is not None:
             self._bar.update(self._id, completed=n_kept)
         else:
-            note(f"{self.title}: {n_kept}/{self._n_asks} answers, {self._speed(n_tokens)}")
+            self._line(n_kept, self._fresh_tokens)
+
+    def _line(self, n_done: int, n_tokens: int) -> None:
+        self._told = time.monotonic()
+        note(f"{self.title}: {n_done}/{self._n_asks} answers, {self._speed(n_tokens)}")
 
     def _speed(self, n_tokens: int) -> str:
         elapsed = time.monotonic() - self._began
