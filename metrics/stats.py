@@ -60,15 +60,7 @@ class Estimate(BaseModel):
 
     def to_json(self) -> dict[str, float | int | None]:
         """The estimate as printed: value, low, high, n, and count only where there is one."""
-        fields: dict[str, float | int | None] = {
-            "value": self.value,
-            "low": self.low,
-            "high": self.high,
-            "n": self.n,
-        }
-        if self.count is not None:
-            fields["count"] = self.count
-        return fields
+        return self.model_dump(exclude={"count"} if self.count is None else None)
 
 
 def default_rng() -> np.random.Generator:
@@ -104,8 +96,7 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
     """Two-sided exact McNemar p-value for paired passes.
 
     Args:
-        only_first: Prompts that only the first run passed.
-        only_second: Prompts that only the second run passed.
+        only_first, only_second: Prompts that only this run passed.
 
     Returns:
         p in (0, 1]; 1.0 when no prompt is discordant, since then nothing speaks for a difference.
@@ -121,9 +112,8 @@ def mcnemar_exact(only_first: int, only_second: int) -> float:
 def most_discordant(first: int, second: int, n: int, *, alpha: float = ALPHA) -> int | None:
     """How many prompts two runs may disagree on for their difference to be significant.
 
-    Two published pass counts do not say which prompts differ. The more prompts the runs disagree
-    on, the less a given difference means; this is the most for which exact McNemar gives
-    p < alpha, whatever way the disagreements fall.
+    Two published pass counts do not say which prompts differ, and the more the runs disagree on,
+    the less a given difference means.
 
     Args:
         first, second: Passes of the two runs, each out of the same n prompts.
@@ -174,8 +164,7 @@ def smallest_difference(
 ) -> float | None:
     """Smallest true mean difference that this many pairs would have shown with the given power.
 
-    The normal approximation (z_(1 - alpha/2) + z_power) * sd / sqrt(n), as in Cohen 1988 for
-    paired samples; sd comes from the differences that were seen.
+    (z_(1 - alpha/2) + z_power) * sd / sqrt(n), with the sd of the differences that were seen.
 
     Args:
         differences: Candidate minus baseline, one per prompt.
@@ -204,7 +193,7 @@ def bootstrap_mean(
 
     Args:
         values: One per prompt; None where undefined, which is left out of the mean and of n.
-        rng: Seeded generator; the same one gives the same interval.
+        rng: Seeded generator.
         n_draws: Resamples.
     """
     defined = np.asarray([value for value in values if value is not None], dtype=np.float64)
@@ -235,7 +224,9 @@ def bootstrap_ratio(
     Raises:
         WeighinError: the two differ in length.
     """
-    top, bottom = _ratio_arrays(numerators, denominators)
+    _same_length(numerators, denominators)
+    columns = np.asarray([numerators, denominators], dtype=np.float64).reshape(2, -1)
+    top, bottom = columns[:, columns[1] > 0]
     if len(bottom) == 0:
         return Estimate(value=None, low=None, high=None, n=0)
     value = scale * math.fsum(top.tolist()) / math.fsum(bottom.tolist())
@@ -326,8 +317,8 @@ def sign_flip_test(
 ) -> float | None:
     """Two-sided p-value that paired differences have mean 0, by flipping their signs at random.
 
-    Assumes only that baseline and candidate could have been swapped on each prompt (Fisher 1935).
-    All flips are tried where there are fewer than n_draws of them.
+    Assumes only that the two runs could have been swapped on each prompt (Fisher 1935). All flips
+    are tried where there are fewer than n_draws.
 
     Returns:
         p in (0, 1]; None without pairs.
@@ -379,15 +370,6 @@ def _same_length(first: Sequence[Any], second: Sequence[Any]) -> None:
             f"cannot pair {len(first)} values with {len(second)}: expected one per prompt "
             "on each side"
         )
-
-
-def _ratio_arrays(
-    numerators: Sequence[float], denominators: Sequence[float]
-) -> tuple["Array", "Array"]:
-    _same_length(numerators, denominators)
-    top = np.asarray(numerators, dtype=np.float64)
-    bottom = np.asarray(denominators, dtype=np.float64)
-    return top[bottom > 0], bottom[bottom > 0]
 
 
 def _interval(
