@@ -31,9 +31,10 @@ from search.gguf_file import TensorInfo, header_bytes, padding, string_value
 from search.ingredients import open_ingredients
 from search.merge import TensorMerge
 from search.names import layer_of, layouts
+from search.numbers import numbers_for
 from search.prepare import prepare
 from search.quantize import TYPES, quantize, row_bytes
-from search.recipe import load_recipe, numbers_for
+from search.recipe import load_recipe
 from search.stream import available_cores
 
 ADAPTER_RANKS = (16, 64, 256, 64)
@@ -339,8 +340,8 @@ def main() -> None:
         folder: Path = arguments.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "recipe.yaml").exists():
-            print(f"making {arguments.size} in {folder}", file=sys.stderr)
             if arguments.make:
+                print(f"making {arguments.size} in {folder}", file=sys.stderr)
                 write_ingredients(folder, SIZES[arguments.size])
                 return
             # in a process of its own, so that its memory is not counted as the build's

@@ -87,11 +87,6 @@ class Adapter:
     def __contains__(self, name: str) -> bool:
         return name in self._pairs
 
-    @property
-    def max_rank(self) -> int:
-        """Largest rank among its pairs."""
-        return max(self._file.tensors[pair.down].shape[0] for pair in self._pairs.values())
-
     def factors(self, name: str) -> Factors:
         """The delta of one weight, scale included.
 

@@ -21,8 +21,9 @@ from search.gguf_file import header_bytes, padding, string_value
 from search.ingredients import build_key
 from search.llama_child import check_loads
 from search.merge import TensorMerge
+from search.numbers import Numbers, numbers_for
 from search.prepare import Prepared, prepare
-from search.recipe import Number, Numbers, Recipe, numbers_for
+from search.recipe import Number, Recipe
 from search.render import CopyJob, MergeJob
 from search.stream import Clock, Job, stream
 

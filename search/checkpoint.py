@@ -66,10 +66,6 @@ class Checkpoint:
         file, own = self._place[name]
         return file.tensors[own]
 
-    def own_name(self, name: str) -> str:
-        """The name that the checkpoint itself uses."""
-        return self._place[name][1]
-
     def rows(self, name: str, start: int = 0, stop: int | None = None) -> "torch.Tensor":
         """Rows of a tensor as float32, checked to be finite."""
         file, own = self._place[name]

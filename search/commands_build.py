@@ -50,7 +50,8 @@ def build(
 ) -> None:
     """Build one merge as the GGUF that would ship."""
     from search.build import build as build_gguf
-    from search.recipe import load_recipe, parse_numbers
+    from search.numbers import parse_numbers
+    from search.recipe import load_recipe
 
     loaded = load_recipe(recipe)
     result = build_gguf(
@@ -77,8 +78,9 @@ def inspect(
 ) -> None:
     """Look into a recipe, ingredient or GGUF before spending anything."""
     if path.suffix in (".yaml", ".yml"):
+        from search.numbers import parse_numbers
         from search.preview import preview, preview_lines
-        from search.recipe import load_recipe, parse_numbers
+        from search.recipe import load_recipe
 
         shown = preview(load_recipe(path), parse_numbers(param or []), n_threads=threads)
         if json:

@@ -17,7 +17,7 @@ from search.errors import BuildError
 from search.ingredients import Ingredients
 from search.merge import TensorMerge
 from search.names import canonical, layouts
-from search.recipe import Numbers
+from search.numbers import Numbers
 from search.slerp import Products
 from search.stream import Clock, Job, stream
 from search.tensorfile import StoredTensor, TensorFile

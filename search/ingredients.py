@@ -15,7 +15,9 @@ from search.adapter import Adapter, open_adapter
 from search.checkpoint import Checkpoint, open_checkpoint
 from search.errors import IngredientError
 from search.fisher_file import FisherFile, read_layer_importance
-from search.recipe import Numbers, Recipe
+from search.methods import METHODS
+from search.numbers import Numbers
+from search.recipe import Recipe
 from search.subspace_file import SubspaceFile
 
 
@@ -114,10 +116,8 @@ def build_key(hashes: dict[str, Any], numbers: Numbers, recipe: Recipe, template
     if not any(numbers.scales):
         for name in (*alpha_only, "fisher_transform"):
             matter.pop(name, None)
-    if recipe.merge.method == "average":
-        matter.pop("density", None)
-    if recipe.merge.method != "dare_ties":
-        matter.pop("seed", None)
+    for name in {"density", "seed"} - set(METHODS[recipe.merge.method].needs):
+        matter.pop(name, None)
     fuel_masked = any(entry.mask is not None for entry in recipe.adapters) and any(numbers.scales)
     heal_masked = recipe.heal is not None and recipe.heal.mask is not None and numbers.alpha > 0
     if not (fuel_masked or heal_masked):

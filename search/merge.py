@@ -18,7 +18,8 @@ from search.ingredients import Ingredients
 from search.mask import mask
 from search.methods import METHODS, DeltaRows, Parts
 from search.names import layer_of
-from search.recipe import AdapterEntry, Heal, Mask, Numbers
+from search.numbers import Numbers
+from search.recipe import AdapterEntry, Heal, Mask
 from search.slerp import Products, blend, coefficients, products
 from search.tensorfile import all_finite
 
@@ -43,8 +44,6 @@ class Steps:
     """s * (1 - F_layer)."""
     heal: Factors | None
     """The heal adapter's delta, masked."""
-    heal_base_differs: bool
-    """Whether the heal endpoint starts from PT's own tensor."""
 
 
 class TensorMerge:
@@ -101,7 +100,7 @@ class TensorMerge:
             assert self._from.heal is not None
             assert self._from.recipe.heal is not None
             heal = self.masked(self._from.heal.factors(self.name), self._from.recipe.heal)
-        return Steps(fuel, gate, scale, heal, self._heal_differs)
+        return Steps(fuel, gate, scale, heal)
 
     def fuel_parts(self, blocks: list[tuple[int, int]]) -> Parts:
         """The adapters' masked deltas of this tensor, with their weights."""

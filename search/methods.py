@@ -41,18 +41,12 @@ class Method:
     """One way to combine."""
 
     rows: Callable[[Parts], DeltaRows]
-    combine: Callable[[Parts], Factors] | None
-    """The whole delta as one product, where there is one."""
     needs: tuple[str, ...]
-    """Numbers that it reads beside the weights."""
+    """Numbers that it reads beside the weights; others do not change its build."""
 
 
 def _average_rows(parts: Parts) -> DeltaRows:
-    return _average(parts).rows
-
-
-def _average(parts: Parts) -> Factors:
-    return average(parts.deltas, parts.weights)
+    return average(parts.deltas, parts.weights).rows
 
 
 def _ties_rows(parts: Parts) -> DeltaRows:
@@ -99,8 +93,8 @@ class _Blocks:
 
 
 METHODS: dict[str, Method] = {
-    "average": Method(_average_rows, _average, ()),
-    "ties": Method(_ties_rows, None, ("density",)),
-    "dare_ties": Method(_dare_ties_rows, None, ("density", "seed")),
+    "average": Method(_average_rows, ()),
+    "ties": Method(_ties_rows, ("density",)),
+    "dare_ties": Method(_dare_ties_rows, ("density", "seed")),
 }
 """By the recipe's `merge.method`. A weighted sum is `average` with weights."""

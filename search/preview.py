@@ -16,7 +16,8 @@ from search.ingredients import Ingredients, open_ingredients
 from search.mask import share_inside
 from search.merge import TensorMerge
 from search.names import layer_of
-from search.recipe import Mask, Number, Numbers, Recipe, numbers_for
+from search.numbers import Numbers, numbers_for
+from search.recipe import Mask, Number, Recipe
 from search.slerp import Products, products
 
 NO_PRODUCTS = Products()

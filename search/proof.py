@@ -9,7 +9,7 @@ from search.cache import file_sha256, recall, remember
 from search.errors import TemplateError
 from search.ingredients import Ingredients
 from search.merge import TensorMerge
-from search.recipe import Numbers
+from search.numbers import Numbers
 from search.render import MergeJob
 from search.stream import Clock, Job, stream
 from search.template import Place, Template

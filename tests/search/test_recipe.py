@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from search.errors import RecipeError
-from search.recipe import Choices, Range, load_recipe, numbers_for, parse_numbers
+from search.numbers import numbers_for, parse_numbers
+from search.recipe import Choices, Range, load_recipe
 
 FULL = """\
 it: google/gemma-4-E4B-it            # hub id or folder
