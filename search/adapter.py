@@ -76,7 +76,7 @@ class Adapter:
                 f"{folder} holds no adapter_model.safetensors; save the adapter as safetensors "
                 "(pickled adapter_model.bin is not read)"
             )
-        self._file = TensorFile(inside(folder, "adapter_model.safetensors"))
+        self.file = TensorFile(inside(folder, "adapter_model.safetensors"))
         self._pairs = self._match(checkpoint)
 
     @property
@@ -94,7 +94,7 @@ class Adapter:
             IngredientError: a value that is not finite.
         """
         pair = self._pairs[name]
-        down, up = self._file.rows(pair.down), self._file.rows(pair.up)
+        down, up = self.file.rows(pair.down), self.file.rows(pair.up)
         if pair.embedding:
             down, up = up.T.contiguous(), down.T.contiguous()
         return Factors(up * pair.scale, down)
@@ -106,12 +106,12 @@ class Adapter:
             key: self.config.get(key)
             for key in ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")
         }
-        line = json.dumps([matter, cache.file_sha256(self._file.path)], sort_keys=True)
+        line = json.dumps([matter, cache.file_sha256(self.file.path)], sort_keys=True)
         return hashlib.sha256(line.encode()).hexdigest()
 
     def _match(self, checkpoint: Checkpoint) -> dict[str, _Pair]:
         found: dict[str, dict[str, str]] = {}
-        for name in self._file.tensors:
+        for name in self.file.tensors:
             match = FACTOR.fullmatch(name)
             if match is None and name.endswith(BASE_COPY):
                 self._check_base_copy(name, checkpoint)
@@ -135,9 +135,9 @@ class Adapter:
     def _check_base_copy(self, name: str, checkpoint: Checkpoint) -> None:
         """PEFT saves the embedding beside its factors; it must be the checkpoint's own."""
         weight = self._weight_name(name.removesuffix(BASE_COPY), checkpoint)
-        same = self._file.tensors[name].shape == checkpoint.stored(weight).shape
+        same = self.file.tensors[name].shape == checkpoint.stored(weight).shape
         for block in blocks_of(checkpoint.stored(weight).shape):
-            same = same and self._file.rows(name, *block).equal(checkpoint.rows(weight, *block))
+            same = same and self.file.rows(name, *block).equal(checkpoint.rows(weight, *block))
         if not same:
             raise IngredientError(
                 f"{self.folder}: {name} is not {checkpoint.folder}'s; was the vocabulary resized, "
@@ -164,7 +164,7 @@ class Adapter:
         missing = [kind for kind in wanted if kind not in kinds]
         if missing:
             raise IngredientError(f"{self.folder}: {module} has no {missing[0]}; save it anew")
-        down, up = (self._file.tensors[kinds[kind]] for kind in wanted)
+        down, up = (self.file.tensors[kinds[kind]] for kind in wanted)
         if len(down.shape) != 2 or len(up.shape) != 2 or down.shape[0] != up.shape[1]:
             raise IngredientError(
                 f"{self.folder}: {module} has factors {list(down.shape)} and {list(up.shape)}, "

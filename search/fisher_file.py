@@ -76,12 +76,12 @@ class FisherFile:
         self.header: FisherHeader | None = None
         self._tensors: Mapping[str, Any]
         if path.suffix in (".pt", ".pth", ".bin"):
-            self._file = None
+            self.file: TensorFile | None = None
             self._tensors = _load_tensors(path)
         else:
-            self._file = TensorFile(path)
-            self._tensors = self._file.tensors
-            self.header = read_header(self._file, METADATA_KEY, FisherHeader)
+            self.file = TensorFile(path)
+            self._tensors = self.file.tensors
+            self.header = read_header(self.file, METADATA_KEY, FisherHeader)
         self._own = {canonical(name) or name: name for name in self._tensors}
 
     @property
@@ -105,8 +105,8 @@ class FisherFile:
         import torch
 
         own = self._own[name]
-        if self._file is not None:
-            block = self._file.rows(own, start, stop)
+        if self.file is not None:
+            block = self.file.rows(own, start, stop)
         else:
             block = self._tensors[own][start:stop].to(torch.float32)
             if not all_finite(block):

@@ -19,6 +19,7 @@ from search.methods import METHODS
 from search.numbers import Numbers
 from search.recipe import Recipe
 from search.subspace_file import SubspaceFile
+from search.tensorfile import TensorFile
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,21 @@ class Ingredients:
         if entry.layers is not None:
             return read_layer_importance(Path(entry.layers), self.it.n_layers)
         return self.fisher.layer_importance()
+
+    @property
+    def read_s(self) -> float:
+        """Thread-seconds spent reading the ingredients' files so far."""
+        files: list[TensorFile] = [
+            *self.it.files.values(),
+            *(self.pt.files.values() if self.pt is not None else ()),
+        ]
+        files += [adapter.file for adapter in self.adapters]
+        files += [
+            owner.file
+            for owner in (self.heal, self.fisher, self.subspace)
+            if owner is not None and owner.file is not None
+        ]
+        return sum(file.read_s for file in files)
 
     def differs_in_pt(self, name: str) -> bool:
         """Whether the heal endpoint starts from another tensor than IT's."""

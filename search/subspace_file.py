@@ -53,22 +53,22 @@ class SubspaceFile:
             IngredientError: missing, broken, or without this project's metadata.
         """
         self.path = path
-        self._file = TensorFile(path)
-        header = read_header(self._file, METADATA_KEY, SubspaceHeader)
+        self.file = TensorFile(path)
+        header = read_header(self.file, METADATA_KEY, SubspaceHeader)
         if header is None:
             raise IngredientError(f"{path} has no {METADATA_KEY} metadata; make it with weighin")
         self.header = header
-        for name, stored in self._file.tensors.items():
+        for name, stored in self.file.tensors.items():
             if len(stored.shape) not in (1, 2):
                 raise IngredientError(f"{path}: {name} has shape {list(stored.shape)}")
 
     @property
     def names(self) -> list[str]:
         """Canonical names of the weights that have a basis."""
-        return [name.removesuffix(".U") for name in self._file.tensors if name.endswith(".U")]
+        return [name.removesuffix(".U") for name in self.file.tensors if name.endswith(".U")]
 
     def __contains__(self, name: str) -> bool:
-        return f"{name}.U" in self._file.tensors
+        return f"{name}.U" in self.file.tensors
 
     def check_rank(self, rank: int | None) -> None:
         """Refuse a rank beyond the stored one.
@@ -84,7 +84,7 @@ class SubspaceFile:
 
     def stored_rank(self, name: str) -> int:
         """Directions stored for a weight."""
-        return self._file.tensors[f"{name}.U"].shape[0]
+        return self.file.tensors[f"{name}.U"].shape[0]
 
     def basis(self, name: str, rank: int | None) -> Basis:
         """The top directions of a weight.
@@ -95,6 +95,6 @@ class SubspaceFile:
         """
         stored = self.stored_rank(name)
         stop = stored if rank is None else min(rank, stored)
-        left = self._file.rows(f"{name}.U", 0, stop)
-        right = self._file.rows(f"{name}.V", 0, stop)
+        left = self.file.rows(f"{name}.U", 0, stop)
+        right = self.file.rows(f"{name}.V", 0, stop)
         return Basis(left.T, right.T)

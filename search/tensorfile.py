@@ -9,6 +9,8 @@ header, data).
 import json
 import os
 import stat
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,6 +76,9 @@ class TensorFile:
             IngredientError: missing, not a regular file, cut short, or no safetensors.
         """
         self.path = path
+        self.read_s = 0.0
+        """Thread-seconds spent reading so far."""
+        self._lock = threading.Lock()
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
         except OSError as error:
@@ -149,12 +154,15 @@ class TensorFile:
         return bytes(buffer)
 
     def _read_into(self, view: memoryview, offset: int) -> None:
+        began = time.perf_counter()
         done = 0
         while done < len(view):
             n_read = os.preadv(self._descriptor, [view[done : done + (1 << 30)]], offset + done)
             if n_read == 0:
                 raise IngredientError(f"{self.path} is cut short; fetch it again")
             done += n_read
+        with self._lock:
+            self.read_s += time.perf_counter() - began
 
     def _read_header(self) -> tuple[dict[str, StoredTensor], dict[str, str]]:
         length = int.from_bytes(os.pread(self._descriptor, 8, 0), "little")
