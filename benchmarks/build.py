@@ -51,9 +51,15 @@ class Size:
     n_layers: int
     n_shared: int
     vocabulary: int
+    width: int = 2560
+    feed_forward: int = 10240
 
 
-SIZES = {"small": Size(12, 6, 4096), "e4b": Size(42, 18, 262144)}
+SIZES = {
+    "tiny": Size(6, 0, 512, 512, 1024),
+    "small": Size(12, 6, 4096),
+    "e4b": Size(42, 18, 262144),
+}
 
 
 def model_config(size: Size) -> dict[str, Any]:
@@ -62,8 +68,8 @@ def model_config(size: Size) -> dict[str, Any]:
 
     full = [layer % 6 == 5 for layer in range(size.n_layers)]
     config = Gemma4TextConfig(
-        hidden_size=2560,
-        intermediate_size=10240,
+        hidden_size=size.width,
+        intermediate_size=size.feed_forward,
         num_hidden_layers=size.n_layers,
         num_attention_heads=8,
         num_key_value_heads=2,
