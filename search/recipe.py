@@ -309,6 +309,12 @@ class Recipe(_Record):
             raise ValueError("heal is onto pt, but pt is not given; name it, or say `onto: it`")
         if self.masks and self.subspace is None:
             raise ValueError("a mask with apply: merge needs `subspace`; name its file")
+        entries = (*self.adapters, *((self.heal,) if self.heal is not None else ()))
+        if self.subspace is not None and all(entry.mask is None for entry in entries):
+            raise ValueError(
+                "subspace is given, but no mask uses it; add `mask: {mode: project}` to heal or "
+                "to an adapter"
+            )
         names = [adapter.name for adapter in self.adapters]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice and any(key.startswith("weight.") for key in self.search.space):

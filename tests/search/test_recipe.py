@@ -107,6 +107,7 @@ def test_the_line_of_what_is_wrong(
         ("it: x\nbaseline: b\nadapters: []\n", "adapters"),
         ("it: x\nbaseline: b\nadapters: [y]\nheal: {adapter: z, onto: pt}\n", "pt is not given"),
         ("it: x\nbaseline: b\nadapters: [{path: y, mask: {}}]\n", "needs `subspace`"),
+        ("it: x\nbaseline: b\nadapters: [y]\nsubspace: z\n", "no mask uses it"),
         ("it: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
     ],
 )
