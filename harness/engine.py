@@ -192,6 +192,28 @@ class Engine:
         answer = self._ask(request, progress)
         return [Likelihood(**each) for each in answer["likelihoods"]]
 
+    def start_pages(self, passages: Sequence[Passage]) -> None:
+        """Begin to read passages page by page, in the context for reading."""
+        self._ask({"op": "start_pages", "passages": [_plain(p) for p in passages]})
+
+    def write_page(self, path: Path) -> bool:
+        """Read the next page and leave its logits in a file; False where no page is left."""
+        return bool(self._ask({"op": "write_page", "path": str(path)})["written"])
+
+    def compare_page(self, path: Path) -> list[dict[str, float]]:
+        """Read the page that another engine has just written, and compare.
+
+        Args:
+            path: The other engine's logits; it must be reading the same passages.
+
+        Returns:
+            For each token `passage`, its index, and the fields of `TokenDivergence`.
+        """
+        compared: list[dict[str, float]] = self._ask({"op": "compare_page", "path": str(path)})[
+            "compared"
+        ]
+        return compared
+
     def close(self) -> None:
         """End the child at once; nothing in it needs saving."""
         self._process.kill()

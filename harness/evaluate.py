@@ -176,6 +176,13 @@ def check_gguf(path: Path) -> None:
         raise EngineError(f"{path}: a vocabulary without weights; name the whole model")
 
 
+def tokenize_prompts(engine: Engine, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of rendered prompts; a BOS that the template wrote is not added twice."""
+    bos = engine.facts["bos"]
+    written = bool(bos) and all(text.startswith(bos) for text in texts)
+    return engine.tokenize(texts, add_special=engine.facts["adds_bos"] and not written)
+
+
 def _run(
     engine: Engine, model: Path, tasks: Sequence[Task], run: Run, chat: Chat, watcher: Watcher
 ) -> Iterator[list[Completion]]:
@@ -185,7 +192,7 @@ def _run(
         [_render(template, p, chat, task.prompts.name) for p in task.prompts.prompts]
         for task in tasks
     ]
-    tokens = [_tokenize(engine, rendered) for rendered in texts]
+    tokens = [tokenize_prompts(engine, rendered) for rendered in texts]
     rule = thinking_rule(template.source, texts[0][0])
     # a thought's marks must stay visible in the completion to be found there
     marks = () if rule is None else (rule.opener, rule.closer)
@@ -272,13 +279,6 @@ def _render(template: ChatTemplate, prompt: Prompt, chat: Chat, task: str) -> st
         return template.render(prompt.messages, thinking=chat.thinking, prefill=chat.prefill)
     except WeighinError as error:
         raise WeighinError(f"task {task}, prompt {prompt.id}: {error}") from None
-
-
-def _tokenize(engine: Engine, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of rendered prompts; a BOS that the template wrote is not added twice."""
-    bos = engine.facts["bos"]
-    written = bool(bos) and all(text.startswith(bos) for text in texts)
-    return engine.tokenize(texts, add_special=engine.facts["adds_bos"] and not written)
 
 
 def _longest(

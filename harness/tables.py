@@ -12,8 +12,11 @@ from metrics.stats import Estimate
 if TYPE_CHECKING:
     from rich.table import Table
 
-FRACTIONS = ("_acc", ".empty", ".unclosed_thought", ".cut_off")
+FRACTIONS = ("_acc", ".empty", ".unclosed_thought", ".cut_off", ".same_top")
 """Endings of the metrics that are fractions and are printed as percentages."""
+
+FINE = "kld."
+"""Beginning of the metrics whose small values matter and are printed with more digits."""
 
 UNDEFINED = "-"
 
@@ -25,6 +28,8 @@ def figure(metric: str, estimate: Estimate, *, signed: bool = False, interval: b
     scale = 100 if metric.endswith(FRACTIONS) else 1
     sign = "+" if signed else ""
     digits = 3 if scale == 1 and abs(estimate.value) < 1 and not signed else 2
+    if scale == 1 and metric.startswith(FINE) and abs(estimate.value) < 10:
+        digits = 5
     text = f"{estimate.value * scale:{sign}.{digits}f}"
     if interval and estimate.low is not None and estimate.high is not None:
         low, high = estimate.low * scale, estimate.high * scale

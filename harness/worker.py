@@ -17,11 +17,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
+
 from harness.decode import Request, decode_wave
 from harness.likelihood import likelihoods
 from harness.llama import Context, EngineError, Model, quiet_log
 from harness.reading import N_SLOTS, Page, Passage, read_pages
 from harness.settings import EngineSettings, Sampling
+from metrics.divergence import compare_logits
 
 PROGRESS_INTERVAL_S = 0.5
 """Seconds between two progress messages."""
@@ -50,6 +53,9 @@ class Worker:
             "generate": self.generate,
             "open_reading": self.open_reading,
             "score": self.score,
+            "start_pages": self.start_pages,
+            "write_page": self.write_page,
+            "compare_page": self.compare_page,
         }
         return operations[request.pop("op")](**request)
 
@@ -126,6 +132,38 @@ class Worker:
         asked = [Passage(**passage) for passage in passages]
         found = likelihoods(asked, read_pages(self.reading, asked), self._progress())
         return {"likelihoods": [asdict(each) for each in found]}
+
+    def start_pages(self, passages: list[dict[str, Any]]) -> dict[str, Any]:
+        """Begin to read passages page by page."""
+        assert self.reading is not None
+        self.pages = read_pages(self.reading, [Passage(**passage) for passage in passages])
+        return {}
+
+    def write_page(self, path: str) -> dict[str, Any]:
+        """Read one page and leave its logits in a file, float32; tell whether there was one."""
+        page = self._next_page()
+        if page is not None:
+            page.logits.tofile(path)
+        return {"written": page is not None}
+
+    def compare_page(self, path: str) -> dict[str, Any]:
+        """Read the same page as the model whose logits lie in the file, and compare the two."""
+        page = self._next_page()
+        assert page is not None
+        others = np.memmap(path, np.float32, "r", shape=page.logits.shape)
+        tokens = np.array([target.token for target in page.targets])
+        found = compare_logits(others, page.logits, page.rows, tokens)
+        columns = zip(page.targets, *(column.tolist() for column in found), strict=True)
+        return {
+            "compared": [
+                {"passage": target.passage} | dict(zip(found._fields, values, strict=True))
+                for target, *values in columns
+            ]
+        }
+
+    def _next_page(self) -> Page | None:
+        assert self.pages is not None
+        return next(self.pages, None)
 
     def _progress(self) -> Callable[[int, int], None]:
         """Tells the parent how far an operation is, now and then."""

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from harness import commands_compare, commands_eval, commands_noise, commands_score
+from harness import commands_compare, commands_eval, commands_kld, commands_noise, commands_score
 from harness.commands_lexicon import lexicon_app
 from harness.console import run_app
 from search import commands_build, commands_search
@@ -23,6 +23,7 @@ app.command()(commands_search.search)
 app.command("eval")(commands_eval.eval_)
 app.command()(commands_score.score)
 app.command()(commands_noise.noise)
+app.command()(commands_kld.kld)
 app.command()(commands_compare.compare)
 app.command()(commands_compare.check)
 app.add_typer(lexicon_app, name="lexicon")
