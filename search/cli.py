@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(commands_build.baseline)
 app.command()(commands_build.build)
+app.command()(commands_build.inspect)
 app.command()(commands_search.search)
 app.command("eval")(commands_eval.eval_)
 app.command()(commands_score.score)
