@@ -9,8 +9,10 @@ import typer
 from harness.console import JsonFlag, note, print_json, print_rich
 
 if TYPE_CHECKING:
-    from harness.runs import Summary
+    from collections.abc import Mapping
+
     from harness.scoring import Scoring
+    from metrics.stats import Estimate
 
 DEFAULT_RESULTS = Path("results")
 
@@ -25,7 +27,8 @@ class OnOff(StrEnum):
 def eval_(
     model: Annotated[Path, typer.Argument(help="The GGUF to run.")],
     tasks: Annotated[
-        str, typer.Option(help="Comma-separated: ifeval, mini, prose, or JSON Lines files.")
+        str,
+        typer.Option(help="Comma-separated: ifeval, mini, prose, JSON Lines files, lm-eval tasks."),
     ] = "ifeval,prose",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Prompts per task: a fixed, balanced subset.")
@@ -44,6 +47,9 @@ def eval_(
     chat_template: Annotated[
         Path | None, typer.Option(help="A chat template in place of the GGUF's own.")
     ] = None,
+    apply_chat_template: Annotated[
+        bool, typer.Option(help="Ask lm-eval tasks through the chat template.")
+    ] = False,
     prefill: Annotated[str | None, typer.Option(help="How every answer begins.")] = None,
     parallel: Annotated[int | None, typer.Option(min=1, help="Answers generated at once.")] = None,
     context: Annotated[int | None, typer.Option(min=16, help="Tokens per sequence.")] = None,
@@ -64,6 +70,7 @@ def eval_(
     as_json: JsonFlag = False,
 ) -> None:
     """Run one GGUF on prompt sets and score what it says; goes on where it was stopped."""
+    from harness.benchmarks import Benchmarks, is_benchmark
     from harness.evaluate import Chat, check_gguf
     from harness.settings import parse_engine_settings
     from harness.tasks import load_tasks, split_names
@@ -81,25 +88,35 @@ def eval_(
         wave=wave,
     )
     check_gguf(model)
-    chosen = load_tasks(
-        split_names(tasks),
-        ifeval_data=ifeval_data,
-        limit=limit,
-        seed=seed,
-        samples=samples,
-        max_tokens=max_tokens,
-    )
+    names = split_names(tasks)
+    own = [name for name in names if not is_benchmark(name)]
+    benchmarks = Benchmarks([n for n in names if n not in own]) if len(own) < len(names) else None
+    folder = out or default_folder(model)
+    figures: dict[str, Estimate] = {}
     template = None if chat_template is None else chat_template.read_text("utf-8")
     chat = Chat(template=template, thinking=thinking is OnOff.on, prefill=prefill)
-    run = weigh(
-        model,
-        chosen,
-        out or default_folder(model),
-        settings=settings,
-        chat=chat,
-        scoring=scoring_of(lexicon, length_gate=length_gate),
-    )
-    print_summary(run.folder, run.summary(), as_json=as_json)
+    if own or benchmarks is None:
+        chosen = load_tasks(
+            own,
+            ifeval_data=ifeval_data,
+            limit=limit,
+            seed=seed,
+            samples=samples,
+            max_tokens=max_tokens,
+        )
+        scoring = scoring_of(lexicon, length_gate=length_gate)
+        run = weigh(model, chosen, folder, settings=settings, chat=chat, scoring=scoring)
+        figures |= run.summary().metrics
+    if benchmarks is not None:
+        figures |= benchmarks.run(
+            model,
+            folder,
+            settings=settings,
+            apply_chat_template=apply_chat_template,
+            limit=limit,
+            seed=seed,
+        )
+    print_figures(folder, figures, as_json=as_json)
 
 
 def default_folder(model: Path) -> Path:
@@ -118,13 +135,13 @@ def scoring_of(lexicon: Path | None, *, length_gate: bool) -> "Scoring":
     return Scoring(lexicon=chosen, length_gate=length_gate)
 
 
-def print_summary(folder: Path, summary: "Summary", *, as_json: bool) -> None:
+def print_figures(folder: Path, figures: "Mapping[str, Estimate]", *, as_json: bool) -> None:
     """Print a run's figures, as a table or as one JSON object."""
     if as_json:
-        metrics = {name: e.to_json() for name, e in summary.metrics.items()}
+        metrics = {name: e.to_json() for name, e in figures.items()}
         print_json({"run": str(folder), "metrics": metrics})
         return
     from harness.tables import summary_table
 
-    print_rich(summary_table(folder.name, summary.metrics))
+    print_rich(summary_table(folder.name, figures))
     note(f"kept in {folder}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.commands_eval import print_summary, scoring_of
+from harness.commands_eval import print_figures, scoring_of
 from harness.console import JsonFlag, print_json, print_rich
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def score(
             rows = [row.model_dump(mode="json") for row in run.scores()]
             print_json({"metrics": _metrics(summary.metrics), "texts": rows})
             return
-        print_summary(source, summary, as_json=as_json)
+        print_figures(source, summary.metrics, as_json=as_json)
         return
 
     from harness.response_files import read_responses, score_as_ifeval, score_prose

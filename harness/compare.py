@@ -70,9 +70,12 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
     before, after = baseline.header(), candidate.header()
     require_pairable(before, after, names=(baseline.name, candidate.name))
     first, second = baseline.scores(), candidate.scores()
-    for run, scores in ((baseline, first), (candidate, second)):
-        if not scores:
-            run.summary()  # says that it was never scored
+    signatures = baseline.summary().prose_signature, candidate.summary().prose_signature
+    if signatures[0] != signatures[1]:
+        raise PairingError(
+            f"cannot pair {baseline.name} with {candidate.name}: prose was scored by "
+            f"{signatures[0]} and by {signatures[1]}; score one of them again with weighin score"
+        )
     comparison = compare_scores(first, second, names=(baseline.name, candidate.name))
     return comparison.model_copy(update={"notes": _notes(before, after, comparison)})
 
@@ -179,9 +182,11 @@ PROSE_MEANS = (
 def _compare_prose(
     task: str, pairs: Sequence[tuple[ProseScore, ProseScore]], prompt_ids: Sequence[str]
 ) -> list[Difference]:
-    from metrics.prose import slop_delta, summarise
+    from metrics.prose import contrast_delta, slop_delta, summarise
 
-    before, after = (summarise([pair[side] for pair in pairs]) for side in (0, 1))
+    before, after = (
+        summarise([pair[side] for pair in pairs], prompts=prompt_ids) for side in (0, 1)
+    )
     found = []
     for name in PROSE_MEANS:
         first, second = (
@@ -199,16 +204,22 @@ def _compare_prose(
                 smallest=stats.smallest_difference(moved),
             )
         )
-    per_text = stats.paired_differences([a.slop for a, _ in pairs], [b.slop for _, b in pairs])
-    slop = Difference(
-        metric=f"{task}.slop",
-        baseline=before["slop"],
-        candidate=after["slop"],
-        difference=slop_delta([a for a, _ in pairs], [b for _, b in pairs]),
-        p_value=stats.sign_flip_test(per_text, rng=stats.default_rng()),
-        smallest=stats.smallest_difference(per_text),
-    )
-    return [found[0], slop, *found[1:]]
+    pooled = []
+    for name, delta in (("slop", slop_delta), ("contrast", contrast_delta)):
+        per_text = stats.paired_differences(
+            [getattr(a, name) for a, _ in pairs], [getattr(b, name) for _, b in pairs]
+        )
+        pooled.append(
+            Difference(
+                metric=f"{task}.{name}",
+                baseline=before[name],
+                candidate=after[name],
+                difference=delta([a for a, _ in pairs], [b for _, b in pairs]),
+                p_value=stats.sign_flip_test(per_text, rng=stats.default_rng()),
+                smallest=stats.smallest_difference(per_text),
+            )
+        )
+    return [found[0], *pooled, *found[1:]]
 
 
 def _mean_by_prompt(

@@ -176,7 +176,7 @@ def _file_passages(engines: tuple[Engine, Engine], texts: FileTexts) -> tuple[li
         raise DivergenceError(f"{texts.path}: cannot be read as text ({error})") from None
     adds_bos = engines[0].facts["adds_bos"]
     (tokens,) = _same_tokens(engines, [text], add_special=adds_bos)
-    bos = engines[0].tokenize([""], add_special=True)[0][:1] if adds_bos else []
+    bos = [engines[0].facts["bos_id"]] if adds_bos else []
     passages = windows(tokens, texts.window, bos)
     if not passages:
         raise DivergenceError(

@@ -164,7 +164,7 @@ class Engine:
             "context": -(-n_tokens // CONTEXT_STEP) * CONTEXT_STEP,
             "threads": self.asked.threads or default_threads(),
         }
-        if self.asked.flash_attention == "auto" and self.asked.cache_type == "f16":
+        if self.asked.flash_attention == "auto" and self.asked.cache_type in ("f16", "f32"):
             update |= {"flash_attention": "off", "cache_type": "f32"}
         settings = self.asked.model_copy(update=update)
         self._ask(

@@ -103,6 +103,8 @@ class Model:
             "has_decoder": bool(lib.llama_model_has_decoder(self.pointer)),
             "bos": self._token_text(lib.llama_vocab_bos(self.vocab)),
             "eos": self._token_text(lib.llama_vocab_eos(self.vocab)),
+            "bos_id": _id(lib.llama_vocab_bos(self.vocab)),
+            "eos_id": _id(lib.llama_vocab_eos(self.vocab)),
             "adds_bos": bool(lib.llama_vocab_get_add_bos(self.vocab)),
         }
 
@@ -333,3 +335,8 @@ class Context:
             self._lib.llama_batch_free(self._batch)
             self._lib.llama_free(self.pointer)
             self.pointer = None
+
+
+def _id(token: int) -> int | None:
+    """A token id; None where llama.cpp says that the vocabulary has no such token."""
+    return None if token < 0 else int(token)

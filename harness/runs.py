@@ -171,6 +171,8 @@ class Summary(Record):
 
     metrics: dict[str, Estimate]
     """By `task.metric`."""
+    prose_signature: str | None = None
+    """What prose scores depend on besides the texts: lexicon, version, gate; None without prose."""
 
 
 class Run:

@@ -35,6 +35,12 @@ def score_run(run: Run, scoring: Scoring | None = None) -> Summary:
     """
     scores = score_completions(run.header(), run.prompt_sets(), run.completions(), scoring)
     summary = summarise(scores, run.header(), run.completions())
+    if any(score.prose is not None for score in scores):
+        chosen = scoring or Scoring()
+        signature = prose.signature(
+            chosen.lexicon or default_lexicon(), length_gate=chosen.length_gate
+        )
+        summary = summary.model_copy(update={"prose_signature": signature})
     run.write_scores(scores, summary)
     return summary
 
@@ -100,9 +106,9 @@ def summarise(
         if task.kind == "ifeval":
             named = ifeval.summarise([s.ifeval for s, _ in own if s.ifeval is not None])
         else:
-            named = prose.summarise([s.prose for s, _ in own if s.prose is not None])
-            texts = [answer(header, c).text for _, c in own]
-            named["xrep3"] = xrep3(texts, [s.prompt_id for s, _ in own])
+            ids = [s.prompt_id for s, _ in own]
+            named = prose.summarise([s.prose for s, _ in own if s.prose is not None], prompts=ids)
+            named["xrep3"] = xrep3([answer(header, c).text for _, c in own], ids)
         figures |= {f"{task.name}.{name}": estimate for name, estimate in named.items()}
         figures |= {
             f"{task.name}.{name}": wilson(count, len(own))

@@ -3,6 +3,7 @@
 Records in, rich tables out. Fractions become percentages here and nowhere else.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from harness.compare import Comparison
@@ -42,7 +43,7 @@ def label(metric: str) -> str:
     return f"{metric} %" if metric.endswith(FRACTIONS) else metric
 
 
-def summary_table(title: str, metrics: dict[str, Estimate]) -> "Table":
+def summary_table(title: str, metrics: Mapping[str, Estimate]) -> "Table":
     """A run's figures."""
     from rich.table import Table
 
