@@ -1,5 +1,6 @@
 """The command line: quick to help, one line for bad input."""
 
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "transformers", "llama_cpp", "optuna", "pandas", "scipy", "numpy", "lm_eval")
-COMMANDS = ("search", "eval", "compare", "check", "baseline", "build")
+COMMANDS = ("search", "eval", "compare", "check", "baseline", "build", "inspect", "score", "kld")
 
 PROBE = """
 import sys
@@ -57,7 +58,8 @@ def test_bad_input_is_one_line_and_code_2(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.gguf").write_text("hello")
-    (tmp_path / "head.gguf").write_bytes(b"GGUF" + b"\0" * 20)
+    # version 3, one tensor: enough to be taken for a GGUF until it is loaded
+    (tmp_path / "head.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 0))
     (tmp_path / "recipe.yaml").write_text("it: x\nadaptors: [a]\nbaseline: b.gguf\n")
     before = sorted(tmp_path.rglob("*"))
     done = weighin(*arguments)
