@@ -24,6 +24,13 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+## bench: the engine's rates as ratios within one run, on the demo's Q6_K
+bench: $(INSTALLED)
+	$(BIN)/python examples/smollm2/prepare.py
+	test -f examples/smollm2/it-Q6_K.gguf || \
+	  $(BIN)/weighin baseline examples/smollm2/it -o examples/smollm2/it-Q6_K.gguf
+	$(BIN)/python benchmarks/engine.py --model examples/smollm2/it-Q6_K.gguf
+
 install: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml constraints.txt
