@@ -65,7 +65,7 @@ class Engine:
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={
-                # Threads that wait for work spin for a moment and then sleep: sleeping at once costs
+                # Threads that wait for work spin for a moment, then sleep: sleeping at once costs
                 # a third of the speed of a quiet machine, spinning on that of a busy one.
                 "GOMP_SPINCOUNT": SPIN_COUNT,
                 "GGML_NO_BACKTRACE": "1",
