@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.settings import available_cores
 from search.blocks import blocks_of
 from search.build import build
 from search.checkpoint import Checkpoint, open_checkpoint
@@ -35,7 +36,6 @@ from search.numbers import numbers_for
 from search.prepare import prepare
 from search.quantize import TYPES, quantize, row_bytes
 from search.recipe import load_recipe
-from search.stream import available_cores
 
 ADAPTER_RANKS = (16, 64, 256, 64)
 HEAL_RANK = 16

@@ -7,6 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.console import JsonFlag, note, print_json, print_rich
+from harness.options import (
+    CacheTypeName,
+    ChatTemplateFile,
+    FlashAttention,
+    GpuLayers,
+    IfevalData,
+    LengthGate,
+    LexiconFile,
+    Limit,
+    MicroBatch,
+    Parallel,
+    Seed,
+    Threads,
+    WaveSize,
+    read_template,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,40 +46,32 @@ def eval_(
         str,
         typer.Option(help="Comma-separated: ifeval, mini, prose, JSON Lines files, lm-eval tasks."),
     ] = "ifeval,prose",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Prompts per task: a fixed, balanced subset.")
-    ] = None,
-    ifeval_data: Annotated[
-        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
-    ] = None,
+    limit: Limit = None,
+    ifeval_data: IfevalData = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="Answers per prose prompt (default 1).")
     ] = None,
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="New tokens per answer (ifeval 1280, prose 1024).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of subsets and sampling.")] = 0,
+    seed: Seed = 0,
     thinking: Annotated[OnOff, typer.Option(help="Let the model think first.")] = OnOff.off,
-    chat_template: Annotated[
-        Path | None, typer.Option(help="A chat template in place of the GGUF's own.")
-    ] = None,
+    chat_template: ChatTemplateFile = None,
     apply_chat_template: Annotated[
         bool, typer.Option(help="Ask lm-eval tasks through the chat template.")
     ] = False,
     prefill: Annotated[str | None, typer.Option(help="How every answer begins.")] = None,
-    parallel: Annotated[int | None, typer.Option(min=1, help="Answers generated at once.")] = None,
+    parallel: Parallel = None,
     context: Annotated[int | None, typer.Option(min=16, help="Tokens per sequence.")] = None,
     batch: Annotated[int, typer.Option(min=16, help="Tokens per decode call.")] = 2048,
-    micro_batch: Annotated[int, typer.Option(min=16, help="Tokens computed at once.")] = 512,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on a GPU; -1 is all.")] = -1,
-    flash_attention: Annotated[str, typer.Option(help="auto, on or off.")] = "auto",
-    cache_type: Annotated[str, typer.Option(help="KV cache: f16, f32, bf16, q8_0, q4_0.")] = "f16",
-    wave: Annotated[int, typer.Option(min=1, help="Prompts per wave, kept together.")] = 64,
-    length_gate: Annotated[bool, typer.Option(help="Lower H for prose under 250 words.")] = True,
-    lexicon: Annotated[
-        Path | None, typer.Option(help="A lexicon of slop in place of the project's own.")
-    ] = None,
+    micro_batch: MicroBatch = 512,
+    threads: Threads = None,
+    gpu_layers: GpuLayers = -1,
+    flash_attention: FlashAttention = "auto",
+    cache_type: CacheTypeName = "f16",
+    wave: WaveSize = 64,
+    length_gate: LengthGate = True,
+    lexicon: LexiconFile = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The run's folder [results/NAME-HASH].")
     ] = None,
@@ -93,7 +101,7 @@ def eval_(
     benchmarks = Benchmarks([n for n in names if n not in own]) if len(own) < len(names) else None
     folder = out or default_folder(model)
     figures: dict[str, Estimate] = {}
-    template = None if chat_template is None else chat_template.read_text("utf-8")
+    template = read_template(chat_template)
     chat = Chat(template=template, thinking=thinking is OnOff.on, prefill=prefill)
     if own or benchmarks is None:
         chosen = load_tasks(
@@ -137,11 +145,10 @@ def scoring_of(lexicon: Path | None, *, length_gate: bool) -> "Scoring":
 
 def print_figures(folder: Path, figures: "Mapping[str, Estimate]", *, as_json: bool) -> None:
     """Print a run's figures, as a table or as one JSON object."""
-    if as_json:
-        metrics = {name: e.to_json() for name, e in figures.items()}
-        print_json({"run": str(folder), "metrics": metrics})
-        return
-    from harness.tables import summary_table
+    from harness.tables import figures_json, summary_table
 
+    if as_json:
+        print_json({"run": str(folder), "metrics": figures_json(figures)})
+        return
     print_rich(summary_table(folder.name, figures))
     note(f"kept in {folder}")

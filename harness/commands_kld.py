@@ -9,6 +9,14 @@ import typer
 
 from harness.commands_eval import default_folder
 from harness.console import JsonFlag, note, print_json, print_rich
+from harness.options import (
+    CacheTypeName,
+    FlashAttention,
+    GpuLayers,
+    MicroBatch,
+    Threads,
+    read_template,
+)
 
 if TYPE_CHECKING:
     from harness.divergence import DivergenceReport
@@ -39,11 +47,11 @@ def kld(
     chat_template: Annotated[
         Path | None, typer.Option(help="The chat template that the run was given.")
     ] = None,
-    micro_batch: Annotated[int, typer.Option(min=16, help="Tokens computed at once.")] = 512,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    gpu_layers: Annotated[int, typer.Option(min=-1, help="Layers on a GPU; -1 is all.")] = -1,
-    flash_attention: Annotated[str, typer.Option(help="auto, on or off.")] = "auto",
-    cache_type: Annotated[str, typer.Option(help="KV cache: f16, f32, bf16, q8_0, q4_0.")] = "f16",
+    micro_batch: MicroBatch = 512,
+    threads: Threads = None,
+    gpu_layers: GpuLayers = -1,
+    flash_attention: FlashAttention = "auto",
+    cache_type: CacheTypeName = "f16",
     as_json: JsonFlag = False,
 ) -> None:
     """How far one GGUF's predictions are from another's, token by token."""
@@ -55,7 +63,7 @@ def kld(
         raise DivergenceError("--run and --text are two things to read; name one")
     for path in (candidate, baseline):
         check_gguf(path)
-    template = None if chat_template is None else chat_template.read_text("utf-8")
+    template = read_template(chat_template)
     report = measure_divergence(
         baseline,
         candidate,

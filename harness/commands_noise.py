@@ -7,6 +7,7 @@ import typer
 
 from harness.commands_eval import default_folder
 from harness.console import JsonFlag, print_json, print_rich
+from harness.options import IfevalData, Limit, Parallel, Seed, Threads, WaveSize
 
 
 def noise(
@@ -14,17 +15,13 @@ def noise(
     tasks: Annotated[
         str, typer.Option(help="Comma-separated: ifeval, mini, prose, or JSON Lines files.")
     ] = "ifeval,prose",
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Prompts per task: a fixed, balanced subset.")
-    ] = None,
-    ifeval_data: Annotated[
-        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
-    ] = None,
+    limit: Limit = None,
+    ifeval_data: IfevalData = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="New tokens per answer.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of subsets and sampling.")] = 0,
-    parallel: Annotated[int | None, typer.Option(min=1, help="Answers generated at once.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads.")] = None,
-    wave: Annotated[int, typer.Option(min=1, help="Prompts per wave, kept together.")] = 64,
+    seed: Seed = 0,
+    parallel: Parallel = None,
+    threads: Threads = None,
+    wave: WaveSize = 64,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the two runs.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -39,12 +36,14 @@ def noise(
     chosen = load_tasks(
         split_names(tasks), ifeval_data=ifeval_data, limit=limit, seed=seed, max_tokens=max_tokens
     )
-    folder = out or default_folder(model).with_name(f"{default_folder(model).name}-noise")
+    if out is None:
+        usual = default_folder(model)
+        out = usual.with_name(f"{usual.name}-noise")
     first, second = (
         weigh(
             model,
             chosen,
-            folder / name,
+            out / name,
             settings=parse_engine_settings(
                 parallel=parallel, threads=threads, wave=wave, order=order
             ),

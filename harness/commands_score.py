@@ -8,6 +8,7 @@ import typer
 
 from harness.commands_eval import print_figures, scoring_of
 from harness.console import JsonFlag, print_json, print_rich
+from harness.options import IfevalData, LengthGate, LexiconFile
 
 if TYPE_CHECKING:
     from harness.response_files import Scored
@@ -26,13 +27,9 @@ def score(
     prompts: Annotated[
         str, typer.Option(help="Prompt set that the responses answer; for --task ifeval.")
     ] = "ifeval",
-    ifeval_data: Annotated[
-        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
-    ] = None,
-    lexicon: Annotated[
-        Path | None, typer.Option(help="A lexicon of slop in place of the project's own.")
-    ] = None,
-    length_gate: Annotated[bool, typer.Option(help="Lower H for prose under 250 words.")] = True,
+    ifeval_data: IfevalData = None,
+    lexicon: LexiconFile = None,
+    length_gate: LengthGate = True,
     per_text: Annotated[bool, typer.Option(help="Each text's own figures, in the JSON.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -41,12 +38,13 @@ def score(
     if source.is_dir():
         from harness.runs import Run
         from harness.scoring import score_run
+        from harness.tables import figures_json
 
         run = Run.open(source)
         summary = score_run(run, scoring)
         if per_text:
             rows = [row.model_dump(mode="json") for row in run.scores()]
-            print_json({"metrics": _metrics(summary.metrics), "texts": rows})
+            print_json({"metrics": figures_json(summary.metrics), "texts": rows})
             return
         print_figures(source, summary.metrics, as_json=as_json)
         return
@@ -68,14 +66,10 @@ def score(
 
 
 def _show(source: Path, scored: "Scored", *, as_json: bool, per_text: bool) -> None:
+    from harness.tables import figures_json, summary_table
+
     if as_json or per_text:
-        told: dict[str, Any] = {"metrics": _metrics(scored.metrics)}
+        told: dict[str, Any] = {"metrics": figures_json(scored.metrics)}
         print_json(told | ({"texts": scored.texts} if per_text else {}))
         return
-    from harness.tables import summary_table
-
     print_rich(summary_table(source.name, scored.metrics))
-
-
-def _metrics(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: estimate.to_json() for name, estimate in metrics.items()}

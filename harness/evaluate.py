@@ -117,7 +117,7 @@ def run_waves(
     """Make a run, or go on with one; yields after every wave that has been kept.
 
     Whoever iterates may stop at any wave: what was kept stays, and the same call goes on from
-    there. The waves that the folder already holds are yielded first, without a model.
+    there. The waves that the folder already holds are yielded first and not generated again.
 
     Args:
         model: The GGUF.

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date
-from hashlib import sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -28,7 +28,6 @@ IDENTITY = ("schema_version", "model", "engine", "chat", "tasks", "machine")
 """Fields of a header that could change a completion."""
 ASKED = ("chat", "tasks")
 """Fields of a header that say what was asked, and how: they must agree for a comparison."""
-HASH_BLOCK_BYTES = 1 << 22
 
 
 class RunError(WeighinError):
@@ -302,11 +301,8 @@ def write_whole(path: Path, text: str) -> None:
 
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, hexadecimal."""
-    digest = sha256()
     with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
+        return file_digest(file, "sha256").hexdigest()
 
 
 def _lines(records: Iterable[Record]) -> str:

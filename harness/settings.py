@@ -106,10 +106,16 @@ def derived_seed(seed: int, prompt_id: str, sample: int) -> int:
     return int.from_bytes(digest[:4], "little") % 0xFFFFFFFF
 
 
+def available_cores() -> int:
+    """Logical cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def default_threads() -> int:
     """Physical cores that this process may use, at least 1."""
     import psutil
 
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    physical = psutil.cpu_count(logical=False)
-    return max(1, min(allowed or 1, physical or allowed or 1))
+    allowed = available_cores()
+    return min(allowed, psutil.cpu_count(logical=False) or allowed)

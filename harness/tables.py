@@ -1,6 +1,6 @@
-"""Tables: estimates and comparisons as a terminal shows them.
+"""Tables: estimates and comparisons as a terminal, or a command's JSON, shows them.
 
-Records in, rich tables out. Fractions become percentages here and nowhere else.
+Records in, rich tables and plain objects out. Fractions become percentages here and nowhere else.
 """
 
 from collections.abc import Mapping
@@ -41,6 +41,11 @@ def figure(metric: str, estimate: Estimate, *, signed: bool = False, interval: b
 def label(metric: str) -> str:
     """The metric's name, with a percent sign where it is printed in percent."""
     return f"{metric} %" if metric.endswith(FRACTIONS) else metric
+
+
+def figures_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float | int | None]]:
+    """Figures by name, as every command's JSON has them."""
+    return {name: estimate.to_json() for name, estimate in metrics.items()}
 
 
 def summary_table(title: str, metrics: Mapping[str, Estimate]) -> "Table":

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.runs import Run
-from harness.tables import UNDEFINED, figure
+from harness.tables import UNDEFINED, figure, figures_json
 from metrics.stats import Estimate
 from search.study import Study, TrialRow
 from search.trial import Bench
@@ -80,7 +80,7 @@ def study_json(study: Study, bench: Bench, baseline: Run) -> dict[str, Any]:
         "baseline": {
             "gguf": str(bench.baseline_gguf),
             "sha256": baseline.header().model.sha256,
-            "metrics": _json(baseline.summary().metrics),
+            "metrics": figures_json(baseline.summary().metrics),
         },
         "trials": [
             {
@@ -93,19 +93,11 @@ def study_json(study: Study, bench: Bench, baseline: Run) -> dict[str, Any]:
                 "sha256": row.sha256,
                 "run": row.run,
                 "error": row.error,
-                "metrics": _json(_metrics(bench, row)),
+                "metrics": figures_json(_metrics(bench, row)),
             }
             for row in study.rows()
         ],
-        "best": None
-        if best is None
-        else {
-            "number": best.number,
-            "params": best.params,
-            "values": best.values,
-            "gguf": str(bench.folder / "builds" / f"{best.build}.gguf"),
-            "sha256": best.sha256,
-        },
+        "best": None if best is None else _best_json(best, bench),
     }
 
 
@@ -119,17 +111,28 @@ def verdict(study: Study, bench: Bench) -> str:
     at = ", ".join(f"{name}={_number(value)}" for name, value in best.params.items())
     beats = best.values[0] > 0 if objective.metric.endswith("h_delta") else True
     claim = "best build" if beats else "nothing beats the baseline; nearest build"
-    path = bench.folder / "builds" / f"{best.build}.gguf"
+    assert best.build is not None
     return (
         f"{claim}: trial {best.number} ({at}), {objective.metric} {best.values[0]:+.2f}\n"
-        f"{path}\nSHA-256 {best.sha256}"
+        f"{bench.build_path(best.build)}\nSHA-256 {best.sha256}"
     )
+
+
+def _best_json(best: TrialRow, bench: Bench) -> dict[str, Any]:
+    assert best.build is not None
+    return {
+        "number": best.number,
+        "params": best.params,
+        "values": best.values,
+        "gguf": str(bench.build_path(best.build)),
+        "sha256": best.sha256,
+    }
 
 
 def _metrics(bench: Bench, row: TrialRow) -> Mapping[str, Estimate]:
     if row.run is None:
         return {}
-    return Run.open(bench.folder / "runs" / row.run).summary().metrics
+    return Run.open(bench.run_folder(row.run)).summary().metrics
 
 
 def _figures(columns: Sequence[str], metrics: Mapping[str, Estimate]) -> list[str]:
@@ -151,7 +154,3 @@ def _kept(study: Study, row: TrialRow | None) -> list[str]:
 
 def _number(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
-
-
-def _json(metrics: Mapping[str, Estimate]) -> dict[str, Any]:
-    return {name: estimate.to_json() for name, estimate in metrics.items()}

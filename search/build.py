@@ -9,6 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,9 @@ def build(
         ready.ingredients.subspace.check_rank(full.rank)
     if out.exists() and out.samefile(ready.template.file.path):
         raise BuildError(f"{out} is the template itself; write the build elsewhere")
-    hashes = {**ready.ingredients.hashes(full), "template": ready.template_sha256}
-    key = build_hash(ready, numbers)
+    merged_from = ready.ingredients.hashes(full)
+    key = build_key(merged_from, full, ready.recipe, ready.template_sha256)
+    hashes = {**merged_from, "template": ready.template_sha256}
     clock = Clock()
     read_before_s = ready.ingredients.read_s
     jobs, n_changed = _jobs(ready, full, clock)
@@ -147,7 +149,8 @@ def _jobs(ready: Prepared, numbers: Numbers, clock: Clock) -> tuple[list[Job], i
             jobs.append(MergeJob(merge, place, clock))
             n_changed += 1
         else:
-            jobs.append(CopyJob(ready.template, info, clock))
+            read = partial(ready.template.tensor_bytes, info)
+            jobs.append(CopyJob(info.size_bytes, read, clock))
     return jobs, n_changed
 
 

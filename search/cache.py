@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from harness import runs
+
 
 def cache_folder() -> Path:
     """WEIGHIN_CACHE, or `weighin` in the user's cache folder (XDG_CACHE_HOME, ~/.cache)."""
@@ -53,8 +55,7 @@ def file_sha256(path: Path) -> str:
     known = recall("sha256", stamp)
     if isinstance(known, str):
         return known
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = runs.file_sha256(path)
     remember("sha256", stamp, digest)
     return digest
 

@@ -7,6 +7,7 @@ import typer
 
 from harness.commands_eval import DEFAULT_RESULTS
 from harness.console import JsonFlag, note, print_json, print_rich
+from harness.options import IfevalData
 
 
 def search(
@@ -14,9 +15,7 @@ def search(
     trials: Annotated[
         int | None, typer.Option(min=1, help="Trials in all, earlier sessions' included.")
     ] = None,
-    ifeval_data: Annotated[
-        Path | None, typer.Option(help="IFEval's input_data.jsonl, in place of the hub's copy.")
-    ] = None,
+    ifeval_data: IfevalData = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The study's folder [results/NAME].")
     ] = None,
@@ -35,16 +34,16 @@ def search(
     loaded = load_recipe(recipe)
     name = recipe.resolve().parent.name if recipe.stem == "recipe" else recipe.stem
     folder = out or DEFAULT_RESULTS / name
-    bench = Bench(loaded, tasks_of_recipe(loaded, ifeval_data), folder)
+    tasks = tasks_of_recipe(loaded, ifeval_data)
     folder.mkdir(parents=True, exist_ok=True)
     study = open_study(
         loaded,
         name=folder.name,
         storage=storage or f"sqlite:///{folder / 'study.db'}",
-        fingerprint=fingerprint_of(loaded, bench),
+        fingerprint=fingerprint_of(loaded, tasks),
     )
     n_trials = trials or loaded.search.trials
-    prepare(loaded)
+    bench = Bench(prepare(loaded), tasks, folder)
     baseline = bench.baseline_run()
     for row in run_trials(
         study, n_trials, lambda numbers, n: weigh_numbers(bench, numbers, f"trial {n}")

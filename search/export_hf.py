@@ -7,10 +7,9 @@ Source: the hub's layout of checkpoints; DESIGN, Export.
 
 import json
 import shutil
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-from search.blocks import blocks_of
 from search.checkpoint import Checkpoint, inside
 from search.disk import check_room, sibling
 from search.errors import BuildError
@@ -18,14 +17,13 @@ from search.ingredients import Ingredients
 from search.merge import TensorMerge
 from search.names import canonical, layouts
 from search.numbers import Numbers
-from search.slerp import Products
+from search.render import CopyJob, MergedTensor
 from search.stream import Clock, Job, stream
-from search.tensorfile import StoredTensor, TensorFile
+from search.tensorfile import TensorFile
 
 COPIED = ("*.json", "*.model", "*.jinja", "*.txt")
 """What is taken over from IT's folder beside the weights."""
 
-COPY_BYTES = 1 << 24
 CARD = """---
 base_model: {base}
 base_model_relation: merge
@@ -45,7 +43,6 @@ def export_hf(
     out: Path,
     *,
     n_threads: int | None = None,
-    clock: Clock | None = None,
 ) -> Path:
     """Write a merged checkpoint.
 
@@ -54,7 +51,6 @@ def export_hf(
         numbers: Complete numbers.
         out: Folder to make; it must not exist, or be empty.
         n_threads: None means all cores; the outcome does not depend on it.
-        clock: Where seconds are counted, if anywhere.
 
     Returns:
         The folder.
@@ -72,7 +68,7 @@ def export_hf(
     beside.mkdir()
     try:
         for name, file in it.files.items():
-            _write_shard(ingredients, numbers, file, beside / name, n_threads, clock or Clock())
+            _write_shard(ingredients, numbers, file, beside / name, n_threads)
         _copy_rest(it, beside)
         (beside / "README.md").write_text(_card(ingredients, numbers, out.name), encoding="utf-8")
         if out.exists():
@@ -85,72 +81,15 @@ def export_hf(
     return out
 
 
-class _CopyJob:
-    """A tensor as it is, other towers included."""
-
-    blends = False
-
-    def __init__(self, file: TensorFile, stored: StoredTensor) -> None:
-        self._file = file
-        self._stored = stored
-        size = stored.size_bytes
-        self.blocks: Sequence[tuple[int, int]] = [
-            (start, min(size, start + COPY_BYTES)) for start in range(0, size, COPY_BYTES)
-        ]
-
-    def prepare(self) -> None:
-        """Nothing to read ahead."""
-
-    def release(self) -> None:
-        """Nothing was read ahead."""
-
-    def measure(self, block: tuple[int, int]) -> Products:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def set_products(self, over: Products) -> None:
-        """Never asked for."""
-        raise NotImplementedError
-
-    def render(self, block: tuple[int, int]) -> bytes | memoryview:
-        """IT's bytes."""
-        return self._file.raw_bytes(self._stored.name, block[0], block[1] - block[0])
-
-
-class _SaveJob:
+class _SaveJob(MergedTensor):
     """A merged tensor in its own type."""
-
-    def __init__(self, merge: TensorMerge, head_rows: int, clock: Clock) -> None:
-        self._merge = merge
-        self._clock = clock
-        self.blends = merge.blends
-        # the same blocks as the build's, since a product's last bit may depend on its shape
-        self._blocks = blocks_of(merge.stored.shape, head_rows)
-        self.blocks: Sequence[tuple[int, int]] = self._blocks
-
-    def prepare(self) -> None:
-        """Read factors and thresholds."""
-        self._merge.prepare(self._blocks)
-
-    def release(self) -> None:
-        """Let go of the factors."""
-        self._merge.release()
-
-    def measure(self, block: tuple[int, int]) -> Products:
-        """Inner products of the slerp's endpoints."""
-        return self._merge.measure(block)
-
-    def set_products(self, over: Products) -> None:
-        """Fix the slerp's coefficients."""
-        self._merge.set_products(over)
 
     def render(self, block: tuple[int, int]) -> bytes | memoryview:
         """Merged rows' bytes."""
         import torch
 
-        with self._clock.on("merge"):
-            rows = self._merge.rows(block).to(self._merge.kind).contiguous()
-            return rows.reshape(-1).view(torch.uint8).numpy().data
+        rows = self.merged(block).to(self._merge.kind).contiguous()
+        return rows.reshape(-1).view(torch.uint8).numpy().data
 
 
 def _write_shard(
@@ -159,8 +98,8 @@ def _write_shard(
     file: TensorFile,
     path: Path,
     n_threads: int | None,
-    clock: Clock,
 ) -> None:
+    clock = Clock()  # nobody asks how long an export takes
     it = ingredients.it
     placed = layouts(it.config, it.names, str(it.folder))
     tensors = sorted(file.tensors.values(), key=lambda stored: stored.offset)
@@ -180,14 +119,14 @@ def _write_shard(
         if name is not None and merge is not None and merge.touched:
             jobs.append(_SaveJob(merge, placed[name].head_rows, clock))
         else:
-            jobs.append(_CopyJob(file, stored))
+            read = partial(file.raw_bytes, stored.name)
+            jobs.append(CopyJob(stored.size_bytes, read, clock))
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-len(header) % 8)
     with path.open("wb") as out:
         out.write(len(header).to_bytes(8, "little") + header)
         for _, chunk in stream(jobs, n_threads):
-            with clock.on("write"):
-                out.write(chunk)
+            out.write(chunk)
 
 
 def _copy_rest(it: Checkpoint, folder: Path) -> None:

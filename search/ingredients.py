@@ -128,9 +128,9 @@ def build_key(hashes: dict[str, Any], numbers: Numbers, recipe: Recipe, template
         template: SHA-256 of the template.
     """
     matter = numbers.model_dump()
-    alpha_only = {"s", "s_first", "s_middle", "s_last", "weights", "density", "seed"}
+    of_adapters = {"s", "s_first", "s_middle", "s_last", "weights", "density", "seed"}
     if not any(numbers.scales):
-        for name in (*alpha_only, "fisher_transform"):
+        for name in (*of_adapters, "fisher_transform"):
             matter.pop(name, None)
     for name in {"density", "seed"} - set(METHODS[recipe.merge.method].needs):
         matter.pop(name, None)

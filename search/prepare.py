@@ -23,8 +23,6 @@ class Prepared:
     ingredients: Ingredients
     template: Template
     template_sha256: str
-    made_baseline: bool
-    """Whether the baseline was made just now."""
     proved: bool
     """Whether the mapping was proved just now."""
 
@@ -40,11 +38,10 @@ def prepare(recipe: Recipe, *, n_threads: int | None = None) -> Prepared:
     ingredients = open_ingredients(recipe)
     path = Path(recipe.baseline.path)
     imatrix = Path(recipe.baseline.imatrix) if recipe.baseline.imatrix is not None else None
-    missing = not path.exists()
-    if missing:
+    if not path.exists():
         make_baseline(
             recipe.it, path, type=recipe.baseline.type, imatrix=imatrix, n_threads=n_threads
         )
     template = Template(path, ingredients.it, imatrix)
     proved = prove_mapping(ingredients, template, n_threads)
-    return Prepared(recipe, ingredients, template, file_sha256(path), missing, proved)
+    return Prepared(recipe, ingredients, template, file_sha256(path), proved)

@@ -108,7 +108,7 @@ def preview(
     Raises:
         WeighinError: an ingredient or number is not in order.
     """
-    from search.stream import available_cores
+    from harness.settings import available_cores
 
     full = numbers_for(recipe, numbers)
     ingredients = open_ingredients(recipe)

@@ -5,6 +5,8 @@ would make every comparison with the baseline compare two things at once.
 Source: DESIGN, Export.
 """
 
+from pathlib import Path
+
 from search.cache import file_sha256, recall, remember
 from search.errors import TemplateError
 from search.ingredients import Ingredients
@@ -59,15 +61,9 @@ def _key(ingredients: Ingredients, template: Template) -> str:
         str(PATH_VERSION),
         ingredients.it.sha256,
         file_sha256(template.file.path),
-        "" if imatrix is None else _imatrix_sha256(imatrix),
+        "" if imatrix is None else file_sha256(Path(imatrix)),
     ]
     return "|".join(parts)
-
-
-def _imatrix_sha256(path: str) -> str:
-    from pathlib import Path
-
-    return file_sha256(Path(path))
 
 
 def _failure(place: Place, template: Template, ingredients: Ingredients) -> TemplateError:

@@ -4,32 +4,41 @@ One job per tensor of the template: copied as bytes, or merged, laid out and qua
 Knows nothing of files' order or of threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from search.blocks import blocks_of
-from search.gguf_file import TensorInfo
 from search.kernel import quantize_rows
 from search.merge import TensorMerge
 from search.slerp import Products
 from search.stream import Clock
-from search.template import Place, Template
+from search.template import Place
+
+if TYPE_CHECKING:
+    import torch
 
 COPY_BYTES = 1 << 24
 """Bytes copied at a time."""
 
 
 class CopyJob:
-    """A tensor that no number touches: the template's own bytes."""
+    """A tensor that no number touches: its bytes as they are."""
 
     blends = False
 
-    def __init__(self, template: Template, info: TensorInfo, clock: Clock) -> None:
-        self._template = template
-        self._info = info
+    def __init__(self, size_bytes: int, read: Callable[[int, int], bytes], clock: Clock) -> None:
+        """Cut the tensor into what is copied at a time.
+
+        Args:
+            size_bytes: Of the tensor.
+            read: Gives the bytes from a start, so many of them.
+            clock: Where seconds are counted.
+        """
+        self._read = read
         self._clock = clock
-        size = info.size_bytes
         self.blocks: Sequence[tuple[int, int]] = [
-            (start, min(size, start + COPY_BYTES)) for start in range(0, size, COPY_BYTES)
+            (start, min(size_bytes, start + COPY_BYTES))
+            for start in range(0, size_bytes, COPY_BYTES)
         ]
 
     def prepare(self) -> None:
@@ -47,21 +56,23 @@ class CopyJob:
         raise NotImplementedError
 
     def render(self, block: tuple[int, int]) -> bytes | memoryview:
-        """The template's bytes."""
+        """The tensor's own bytes."""
         with self._clock.on("copy"):
             start, stop = block
-            return self._template.tensor_bytes(self._info, start, stop - start)
+            return self._read(start, stop - start)
 
 
-class MergeJob:
-    """A tensor that the merge changes."""
+class MergedTensor:
+    """A tensor that the merge changes, in the same blocks wherever it is written to.
 
-    def __init__(self, merge: TensorMerge, place: Place, clock: Clock) -> None:
+    The blocks are the tensor's own, since a product's last bit may depend on its shape.
+    """
+
+    def __init__(self, merge: TensorMerge, head_rows: int, clock: Clock) -> None:
         self._merge = merge
-        self._place = place
         self._clock = clock
         self.blends = merge.blends
-        self._blocks = blocks_of(merge.stored.shape, place.layout.head_rows)
+        self._blocks = blocks_of(merge.stored.shape, head_rows)
         self.blocks: Sequence[tuple[int, int]] = self._blocks
 
     def prepare(self) -> None:
@@ -82,10 +93,22 @@ class MergeJob:
         """Fix the slerp's coefficients."""
         self._merge.set_products(over)
 
+    def merged(self, block: tuple[int, int]) -> "torch.Tensor":
+        """The block's rows, rounded once to the checkpoint's type."""
+        with self._clock.on("merge"):
+            return self._merge.rows(block)
+
+
+class MergeJob(MergedTensor):
+    """A merged tensor in the GGUF's layout and type."""
+
+    def __init__(self, merge: TensorMerge, place: Place, clock: Clock) -> None:
+        super().__init__(merge, place.layout.head_rows, clock)
+        self._place = place
+
     def render(self, block: tuple[int, int]) -> bytes | memoryview:
         """The block merged, in the GGUF's layout and type."""
-        with self._clock.on("merge"):
-            merged = self._merge.rows(block)
+        merged = self.merged(block)
         with self._clock.on("quantise"):
             columns = self._place.info.dimensions[0]
             if len(self._place.info.dimensions) > 1:

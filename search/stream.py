@@ -4,7 +4,6 @@ Two tensors are in work at once, so that one's factors are read while the other'
 merged; results leave in the order of the file whatever the threads do. Knows nothing of GGUF.
 """
 
-import os
 import threading
 import time
 from collections import deque
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
+from harness.settings import available_cores
 from search.slerp import Products
 
 Item = TypeVar("Item")
@@ -98,13 +98,6 @@ def stream(
         pool.shutdown(wait=True, cancel_futures=True)
         limits.restore_original_limits()
         torch.set_num_threads(before)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _finish(

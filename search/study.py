@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
+from harness.evaluate import Task
 from metrics.errors import WeighinError
 from search.errors import RecipeError
 from search.objective import Constraint, Objective, parse_constraint, parse_objectives
@@ -67,13 +68,15 @@ class Study:
         """Every trial in order."""
         return [_row(trial) for trial in self.optuna.get_trials(deepcopy=False)]
 
+    def ranked(self) -> list[TrialRow]:
+        """The trials that ended, from best to worst by the first objective; equals in order."""
+        sign = 1 if self.objectives[0].direction == "minimize" else -1
+        ended = [(row.values[0], row) for row in self.rows() if row.values is not None]
+        return [row for _, row in sorted(ended, key=lambda pair: sign * pair[0])]
+
     def best(self) -> TrialRow | None:
-        """The feasible trial with the best first objective; the earlier of equals; None if none."""
-        sign = 1 if self.objectives[0].direction == "maximize" else -1
-        feasible = [row for row in self.rows() if row.feasible and row.values is not None]
-        return max(
-            feasible, key=lambda r: (sign * r.values[0] if r.values else 0, -r.number), default=None
-        )
+        """The best of the ranked trials that keeps every constraint; None if none does."""
+        return next((row for row in self.ranked() if row.feasible), None)
 
 
 def open_study(recipe: Recipe, *, name: str, storage: str, fingerprint: str) -> Study:
@@ -170,17 +173,13 @@ def sweep_builds(bench: Bench, study: Study) -> None:
     best = study.best()
     kept = {best.build} if best is not None else set()
     if isinstance(keep, int):
-        sign = 1 if study.objectives[0].direction == "maximize" else -1
-        ranked = sorted(
-            (row for row in study.rows() if row.values), key=lambda r: -sign * (r.values or (0,))[0]
-        )
-        kept |= {row.build for row in ranked[:keep]}
+        kept |= {row.build for row in study.ranked()[:keep]}
     for path in (bench.folder / "builds").glob("*.gguf"):
         if path.stem not in kept:
             path.unlink()
 
 
-def fingerprint_of(recipe: Recipe, bench: Bench) -> str:
+def fingerprint_of(recipe: Recipe, tasks: Sequence[Task]) -> str:
     """Hash of what every trial of a study shares: the merge, the questions and the baseline.
 
     The number of trials, the sampler and what is kept are left out: they may change on the way.
@@ -189,9 +188,7 @@ def fingerprint_of(recipe: Recipe, bench: Bench) -> str:
 
     parts: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json", exclude={"search": {"trials", "keep", "sampler"}}),
-        "tasks": [
-            [t.prompts.sha256, t.sampling.model_dump(mode="json"), t.samples] for t in bench.tasks
-        ],
+        "tasks": [[t.prompts.sha256, t.sampling.model_dump(mode="json"), t.samples] for t in tasks],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

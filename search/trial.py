@@ -16,14 +16,15 @@ from harness.runs import Run
 from harness.settings import EngineSettings
 from harness.tasks import task_of
 from harness.weigh import weigh
+from search.prepare import Prepared
 from search.recipe import Number, Recipe
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a study weighs its builds: the recipe, the questions, the baseline's run, a folder."""
+    """Where a study weighs its builds: the recipe made ready, the questions, a folder."""
 
-    recipe: Recipe
+    ready: Prepared
     tasks: tuple[Task, ...]
     folder: Path
     """The study's: `baseline/`, `runs/` and `builds/` lie in it."""
@@ -31,7 +32,15 @@ class Bench:
     @property
     def baseline_gguf(self) -> Path:
         """IT's own build."""
-        return Path(self.recipe.baseline.path)
+        return Path(self.ready.recipe.baseline.path)
+
+    def build_path(self, build: str) -> Path:
+        """Where the build of that name is, or was."""
+        return self.folder / "builds" / f"{build}.gguf"
+
+    def run_folder(self, build: str) -> Path:
+        """Where the build of that name was run."""
+        return self.folder / "runs" / build
 
     def baseline_run(self) -> Run:
         """The baseline's run, made on first use and gone on with where it was stopped."""
@@ -41,12 +50,13 @@ class Bench:
         """Run one GGUF on the study's questions and score it; what is there already is kept."""
         if (folder / "summary.json").is_file():
             return Run.open(folder)
+        asked = self.ready.recipe.evaluate
         return weigh(
             gguf,
             self.tasks,
             folder,
-            settings=EngineSettings(parallel=self.recipe.evaluate.parallel),
-            chat=Chat(thinking=self.recipe.evaluate.thinking),
+            settings=EngineSettings(parallel=asked.parallel),
+            chat=Chat(thinking=asked.thinking),
             title=title,
         )
 
@@ -95,15 +105,12 @@ def weigh_numbers(bench: Bench, chosen: Mapping[str, Number], title: str) -> Out
         WeighinError: The build or the run failed; what is whole on disk stays.
     """
     from search.build import build, build_hash
-    from search.prepare import prepare
 
-    ready = prepare(bench.recipe)
-    name = build_hash(ready, chosen)[:16]
-    gguf = bench.folder / "builds" / f"{name}.gguf"
+    name = build_hash(bench.ready, chosen)[:16]
+    gguf, folder = bench.build_path(name), bench.run_folder(name)
     gguf.parent.mkdir(parents=True, exist_ok=True)
-    folder = bench.folder / "runs" / name
     if not (folder / "summary.json").is_file() and not gguf.is_file():
-        build(ready, chosen, gguf)
+        build(bench.ready, chosen, gguf)
     run = bench.weigh(gguf, folder, title)
     return Outcome(
         build=name,

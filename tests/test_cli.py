@@ -44,6 +44,7 @@ def test_help_imports_nothing_heavy(command: str) -> None:
         (["eval", "text.gguf", "--parallel", "0"], "parallel"),
         (["eval", "text.gguf", "--cache-type", "q9"], "--cache-type"),
         (["eval", "head.gguf", "--tasks", "minni"], "minni"),
+        (["eval", "head.gguf", "--chat-template", "no.jinja"], "no.jinja: no chat template can be"),
         (["eval"], "Missing argument 'model'"),
         (["compare", "a", "b"], "a: no run here"),
         (["check", "head.gguf", "--baseline", "a"], "no gate given"),
