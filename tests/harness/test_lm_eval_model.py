@@ -94,7 +94,9 @@ def checkpoint(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         return usual
     folder = tmp_path_factory.mktemp("smollm2") / "it"
     script = ROOT / "examples" / "smollm2" / "prepare.py"
-    subprocess.run([sys.executable, str(script), str(folder)], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, str(script), "--output", str(folder)], check=True, capture_output=True
+    )
     return folder
 
 
