@@ -9,14 +9,15 @@ import hashlib
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from harness.evaluate import Task
 from metrics.errors import WeighinError
 from search.errors import RecipeError
 from search.objective import Constraint, Objective, parse_constraint, parse_objectives
-from search.recipe import Choices, Number, Recipe
+from search.recipe import Number, Recipe
+from search.samplers import sampler_for
+from search.space import first_points, suggest
 from search.trial import Bench, Outcome
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
 MAX_FAILURES = 3
 """Failed trials in a row that stop a study."""
-
-FIXED = ("s", "alpha", "rank")
-"""Numbers of the recipe's own point, which is tried first."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def open_study(recipe: Recipe, *, name: str, storage: str, fingerprint: str) -> 
             # the names are for optuna-dashboard; Optuna still calls the method experimental
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.set_metric_names([objective.metric for objective in objectives])
-        for point in _first_points(recipe):
+        for point in first_points(recipe):
             study.enqueue_trial(point)
     elif known != fingerprint:
         raise RecipeError(
@@ -148,12 +146,9 @@ def run_trials(
         if not left and done:
             return
         number = left[0].number if left else ended
-        study.optuna.sampler = _sampler(study.recipe, number)
+        study.optuna.sampler = sampler_for(study.recipe.search, number)
         trial = optuna.Trial(study.optuna, left[0]._trial_id) if left else study.optuna.ask()
-        numbers = {
-            name: _suggest(trial, name, dimension)
-            for name, dimension in study.recipe.search.space.items()
-        }
+        numbers = suggest(trial, study.recipe)
         try:
             outcome = weigh(numbers, trial.number)
         except WeighinError as error:
@@ -210,72 +205,6 @@ def _stop_if_hopeless(rows: Sequence[TrialRow], error: WeighinError) -> None:
     ended = [row.state for row in rows if row.state in ("complete", "fail", "pruned")]
     if ended[-MAX_FAILURES:] == ["fail"] * MAX_FAILURES:
         raise WeighinError(f"{MAX_FAILURES} trials failed in a row, the last: {error}") from None
-
-
-def _sampler(recipe: Recipe, number: int) -> "optuna.samplers.BaseSampler":
-    import optuna
-
-    digest = hashlib.sha256(f"{recipe.search.seed}\0{number}".encode()).digest()
-    seed = int.from_bytes(digest[:4], "little")
-    samplers = optuna.samplers
-    with warnings.catch_warnings():
-        # several samplers have been "experimental" for years; the recipe names its choice
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match recipe.search.sampler:
-            case "tpe":
-                return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
-            case "gp":
-                return samplers.GPSampler(seed=seed)
-            case "cmaes":
-                return samplers.CmaEsSampler(seed=seed)
-            case "nsga2":
-                return samplers.NSGAIISampler(seed=seed)
-            case "random" | "grid":
-                # a grid's points are all waiting already, so nothing is drawn
-                return samplers.RandomSampler(seed=seed)
-
-
-def _suggest(trial: "optuna.Trial", name: str, dimension: Any) -> Number:
-    if isinstance(dimension, Choices):
-        return cast(Number, trial.suggest_categorical(name, list(dimension.choices)))
-    if name == "rank":
-        return trial.suggest_int(name, int(dimension.low), int(dimension.high))
-    return trial.suggest_float(
-        name, dimension.low, dimension.high, step=dimension.step, log=dimension.log
-    )
-
-
-def _first_points(recipe: Recipe) -> list[dict[str, Number]]:
-    """What is tried before the sampler proposes: the recipe's own point, or the whole grid.
-
-    Raises:
-        RecipeError: A grid over a range without a step.
-    """
-    if recipe.search.sampler != "grid":
-        own = {name: getattr(recipe.merge, name) for name in FIXED if name in recipe.search.space}
-        return [own] if _inside(recipe, own) else []
-    axes: list[list[Number]] = []
-    for name, dimension in recipe.search.space.items():
-        if isinstance(dimension, Choices):
-            axes.append(list(dimension.choices))
-        elif dimension.step is None:
-            raise RecipeError(f"search.space.{name}: a grid needs a step or choices; give one")
-        else:
-            n_steps = int((dimension.high - dimension.low) / dimension.step + 1e-9)
-            axes.append([dimension.low + i * dimension.step for i in range(n_steps + 1)])
-    return [dict(zip(recipe.search.space, point, strict=True)) for point in product(*axes)]
-
-
-def _inside(recipe: Recipe, point: dict[str, Any]) -> bool:
-    """Whether a point lies in the search space."""
-    for name, value in point.items():
-        dimension = recipe.search.space[name]
-        if isinstance(dimension, Choices):
-            if value not in dimension.choices:
-                return False
-        elif value is None or not dimension.low <= value <= dimension.high:
-            return False
-    return bool(point)
 
 
 def _row(trial: "optuna.trial.FrozenTrial") -> TrialRow:
