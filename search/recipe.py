@@ -5,7 +5,6 @@ knows nothing of tensors. The shape is this project's own; its terms follow merg
 files, https://github.com/arcee-ai/mergekit.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -23,37 +22,18 @@ from pydantic import (
 )
 
 from search.errors import RecipeError
+from search.places import Source, resolve
 from search.yamlfile import read_yaml
 
 S_MAX = 2.0
 """Largest scale: beyond twice the adapters' own strength nothing sensible has been seen."""
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 Number = float | int | str
 """A chosen value: a number, or the name of a transform."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-def _resolve(value: Any, info: ValidationInfo) -> Any:
-    """A path against the recipe's folder; what looks like a hub id and is no path stays one."""
-    if not isinstance(value, str) or not value:
-        return value
-    folder = (info.context or {}).get("folder", Path())
-    path = Path(folder, Path(value).expanduser())
-    if (
-        not path.exists()
-        and HUB_ID.fullmatch(value)
-        and not (folder / value.split("/")[0]).exists()
-    ):
-        return value
-    return str(path.resolve())
-
-
-Source = Annotated[str, BeforeValidator(_resolve)]
-"""An absolute path, or a hub id such as `google/gemma-3-270m-it`."""
 
 
 class Mask(_Record):
@@ -235,7 +215,7 @@ class Task(_Record):
     @classmethod
     def _near_file(cls, value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, str) and ("/" in value or value.endswith(".jsonl")):
-            return _resolve(value, info)
+            return resolve(value, info)
         return value
 
 
