@@ -46,6 +46,21 @@ def rep3g_worst(words: Sequence[str]) -> float | None:
     return max(_window_rates(words), default=None)
 
 
+def repeats(words: Sequence[str]) -> list[int]:
+    """Where the trigrams begin that repeat an earlier one: what `rep3g_whole` is the share of.
+
+    Returns:
+        Indices of words, in order.
+    """
+    seen: set[Trigram] = set()
+    found = []
+    for index, trigram in enumerate(_trigrams(words)):
+        if trigram in seen:
+            found.append(index)
+        seen.add(trigram)
+    return found
+
+
 def _window_rates(words: Sequence[str]) -> list[float]:
     trigrams = _trigrams(words)
     if not trigrams:

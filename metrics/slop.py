@@ -40,6 +40,50 @@ class SlopHits(NamedTuple):
         )
 
 
+class SlopPlace(NamedTuple):
+    """One hit: where in the words of a text it stands."""
+
+    start: int
+    """Index of its first word."""
+
+    end: int
+    """Index behind its last word; function words between its content words are within."""
+
+    n_content: int
+    """Content words of the listed phrase, 1 to 3."""
+
+
+def slop_places(words: Sequence[str], lexicon: Lexicon) -> list[SlopPlace]:
+    """Find listed words, bigrams and trigrams: first all words, then all bigrams, then trigrams.
+
+    Args:
+        words: Lower-case words of a text.
+        lexicon: What counts as over-used.
+    """
+    stop = stop_words()
+    content = [(index, word) for index, word in enumerate(words) if word not in stop]
+    listed_words, listed_bigrams, listed_trigrams = (
+        lexicon.word_set,
+        lexicon.bigram_set,
+        lexicon.trigram_set,
+    )
+    return [
+        *(SlopPlace(i, i + 1, 1) for i, word in enumerate(words) if word in listed_words),
+        *(
+            SlopPlace(first, last + 1, 2)
+            for (first, a), (last, b) in pairwise(content)
+            if (a, b) in listed_bigrams
+        ),
+        *(
+            SlopPlace(first, last + 1, 3)
+            for (first, a), (_, b), (last, c) in zip(
+                content, content[1:], content[2:], strict=False
+            )
+            if (a, b, c) in listed_trigrams
+        ),
+    ]
+
+
 def slop_hits(words: Sequence[str], lexicon: Lexicon) -> SlopHits:
     """Count listed words, bigrams and trigrams.
 
@@ -47,20 +91,8 @@ def slop_hits(words: Sequence[str], lexicon: Lexicon) -> SlopHits:
         words: Lower-case words of a text.
         lexicon: What counts as over-used.
     """
-    content = content_words(words)
-    listed_words, listed_bigrams, listed_trigrams = (
-        lexicon.word_set,
-        lexicon.bigram_set,
-        lexicon.trigram_set,
-    )
-    return SlopHits(
-        words=sum(word in listed_words for word in words),
-        bigrams=sum(pair in listed_bigrams for pair in pairwise(content)),
-        trigrams=sum(
-            triple in listed_trigrams
-            for triple in zip(content, content[1:], content[2:], strict=False)
-        ),
-    )
+    lengths = [place.n_content for place in slop_places(words, lexicon)]
+    return SlopHits(words=lengths.count(1), bigrams=lengths.count(2), trigrams=lengths.count(3))
 
 
 def slop(hits: SlopHits, n_words: int) -> float | None:

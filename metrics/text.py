@@ -107,6 +107,26 @@ def words(normal: str) -> list[str]:
     return _WORD.findall(normal.lower())
 
 
+def word_spans(raw: str) -> list[tuple[str, int, int]]:
+    """Words of a text as it was written, each with where it stands, to point at them in print.
+
+    Typography is plain as in `normalise`, but nothing is taken out: the words of markdown marks,
+    link targets and thoughts are among them.
+
+    Returns:
+        Word as in `words`, index of its first character, index behind its last.
+    """
+    plain, origin = [], []
+    for index, character in enumerate(raw):
+        for letter in character.translate(_STRAIGHT).lower():
+            plain.append(letter)
+            origin.append(index)
+    return [
+        (match[0], origin[match.start()], origin[match.end() - 1] + 1)
+        for match in _WORD.finditer("".join(plain))
+    ]
+
+
 def paragraphs(normal: str) -> list[str]:
     """Paragraphs of a normalised text, those without a word left out."""
     return [line for line in normal.split("\n") if _WORD.search(line.lower())]

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics.repetition import rep3g, rep3g_whole, rep3g_worst
+from metrics.repetition import rep3g, rep3g_whole, rep3g_worst, repeats
 
 
 def test_one_repeat_in_four() -> None:
@@ -42,3 +42,14 @@ def test_a_rate_is_a_percentage_and_doubling_never_lowers_it(text: list[str]) ->
     assert once is not None
     assert twice is not None
     assert 0 <= once <= twice < 100
+
+
+def test_repeats_are_the_later_ones() -> None:
+    # abc bca cab abc: the fourth trigram is the first again
+    assert repeats(tuple("abcabc")) == [3]
+    assert repeats(["a", "b"]) == []
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=3, max_size=60))
+def test_repeats_are_what_the_rate_counts(text: list[str]) -> None:
+    assert rep3g_whole(text) == 100 * len(repeats(text)) / (len(text) - 2)

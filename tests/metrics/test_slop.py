@@ -3,7 +3,7 @@
 import pytest
 
 from metrics.lexicon import Entry, Lexicon, Origin
-from metrics.slop import SlopHits, content_words, slop, slop_hits
+from metrics.slop import SlopHits, SlopPlace, content_words, slop, slop_hits, slop_places
 from metrics.text import words
 
 LIST = Lexicon(
@@ -22,6 +22,15 @@ def test_a_trigram_contains_its_bigram_and_word() -> None:
     assert hits.total == 3
     assert hits.weight == 7
     assert slop(hits, 6) == pytest.approx(7000 / 6)
+
+
+def test_places_are_word_indices_and_hold_the_function_words_between() -> None:
+    # her 0 voice 1 barely 2 above 3 a 4 whisper 5
+    assert slop_places(words("Her voice, barely above a whisper."), LIST) == [
+        SlopPlace(5, 6, 1),
+        SlopPlace(2, 6, 2),
+        SlopPlace(1, 6, 3),
+    ]
 
 
 def test_order_and_gaps_matter() -> None:

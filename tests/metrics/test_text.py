@@ -13,6 +13,7 @@ from metrics.text import (
     read_passage,
     sentences,
     strip_thinking,
+    word_spans,
     words,
 )
 
@@ -122,3 +123,20 @@ def test_a_letter_that_grows_in_lower_case_does_not_shift_the_head() -> None:
 def test_a_long_text_without_tags_is_read_in_no_time() -> None:
     # quadratic patterns would need minutes for this
     assert len(read_passage("word " * 200_000).words) == 200_000
+
+
+def test_word_spans_point_into_the_text_as_it_was_written() -> None:
+    raw = "**Don\u2019t** so\u00adft \N{LATIN CAPITAL LETTER I WITH DOT ABOVE}x \u2026 Z"
+    found = word_spans(raw)
+    assert [(word, raw[start:end]) for word, start, end in found] == [
+        ("don't", "Don\u2019t"),
+        ("soft", "so\u00adft"),
+        ("i", "\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}"),
+        ("x", "x"),
+        ("z", "Z"),
+    ]
+
+
+@given(st.text(alphabet="aB' .\n\u2019\u201c\u2014\u00ad\U0001f600"))
+def test_word_spans_are_the_words_where_nothing_is_taken_out(raw: str) -> None:
+    assert [word for word, _, _ in word_spans(raw)] == words(normalise(raw))
