@@ -79,9 +79,33 @@ def english_gate(normal: str, words: Sequence[str]) -> float:
 
 def english_share(normal: str, words: Sequence[str]) -> float:
     """Share of words that are English function words; a letter of another script is a word."""
-    total = len(words) + sum(1 for _ in _FOREIGN_LETTER.finditer(normal))
+    total = len(words) + foreign_letters(normal)
     stop = stop_words()
     return sum(word in stop for word in words) / total if total else 0.0
+
+
+def foreign_letters(normal: str) -> int:
+    """Letters of scripts other than Latin."""
+    return sum(1 for _ in _FOREIGN_LETTER.finditer(normal))
+
+
+def named_gates(normal: str, words: Sequence[str], *, with_length: bool) -> dict[str, float]:
+    """Every gate of a text by name, each in [0, 1]; H is multiplied by their product.
+
+    Args:
+        normal: The text, normalised.
+        words: Its words; under MIN_WORDS of them the gate `length` is closed.
+        with_length: Whether the length gate acts on longer texts.
+    """
+    n_words = len(words)
+    length = length_gate(n_words) if with_length else 1.0
+    return {
+        "loop": loop_gate(words),
+        "salad": salad_gate(words),
+        "english": english_gate(normal, words),
+        "length": length if n_words >= MIN_WORDS else 0.0,
+        "refusal": 0.0 if is_refusal(normal, n_words) else 1.0,
+    }
 
 
 def is_refusal(normal: str, n_words: int) -> bool:

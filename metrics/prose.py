@@ -13,14 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from metrics.contrast import contrast, contrast_count
 from metrics.cross_repetition import xrep3
 from metrics.diversity import mattr
-from metrics.gates import (
-    MIN_WORDS,
-    english_gate,
-    is_refusal,
-    length_gate,
-    loop_gate,
-    salad_gate,
-)
+from metrics.gates import named_gates
 from metrics.lexicon import Lexicon
 from metrics.openers import openers
 from metrics.repetition import rep3g, rep3g_whole
@@ -123,7 +116,7 @@ def score_text(text: str, lexicon: Lexicon, *, length_gate: bool = True) -> Pros
         "diversity": mattr(head),
         "openers": openers(passage.head_sentences),
     }
-    gate = _gate(passage.normal, passage.words, with_length=length_gate)
+    gate = math.prod(named_gates(passage.normal, passage.words, with_length=length_gate).values())
     return ProseScore(
         word_count=len(passage.words),
         rated_words=len(head),
@@ -291,11 +284,3 @@ def _pooled_delta(
     )
     rng = default_rng() if rng is None else rng
     return paired_ratio_bootstrap(before, after, rng=rng, scale=1000.0)
-
-
-def _gate(normal: str, words: Sequence[str], *, with_length: bool) -> float:
-    """G; 0 for an empty answer, a refusal and another language."""
-    if len(words) < MIN_WORDS or is_refusal(normal, len(words)):
-        return 0.0
-    gate = loop_gate(words) * salad_gate(words) * english_gate(normal, words)
-    return gate * length_gate(len(words)) if with_length else gate

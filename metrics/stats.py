@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-"""Coverage of every interval, a fraction."""
+"""Coverage of an interval where no other is asked for, a fraction."""
 ALPHA = 0.05
 """Two-sided significance level."""
 POWER = 0.80
@@ -47,10 +47,10 @@ class Estimate(BaseModel):
     """The figure itself; None where it is undefined."""
 
     low: float | None
-    """Lower end of the 95 % interval; None where n is too small to have one."""
+    """Lower end of the interval, 95 % unless said otherwise; None where n is too small for one."""
 
     high: float | None
-    """Upper end of the 95 % interval."""
+    """Upper end of the interval."""
 
     n: int
     """What the figure was computed from: prompts, texts, pairs, or instructions."""
@@ -68,12 +68,13 @@ def default_rng() -> np.random.Generator:
     return np.random.default_rng(DEFAULT_SEED)
 
 
-def wilson(count: int, n: int) -> Estimate:
+def wilson(count: int, n: int, *, confidence: float = CONFIDENCE) -> Estimate:
     """Proportion with its Wilson score interval (no continuity correction).
 
     Args:
         count: Successes, 0 to n.
         n: Trials; 0 gives a proportion of None.
+        confidence: Coverage of the interval.
 
     Raises:
         WeighinError: count lies outside 0 to n.
@@ -86,7 +87,7 @@ def wilson(count: int, n: int) -> Estimate:
         return Estimate(value=None, low=None, high=None, n=0, count=0)
     from scipy.stats import binomtest
 
-    interval = binomtest(count, n).proportion_ci(CONFIDENCE, method="wilson")
+    interval = binomtest(count, n).proportion_ci(confidence, method="wilson")
     return Estimate(
         value=count / n, low=float(interval.low), high=float(interval.high), n=n, count=count
     )
@@ -187,7 +188,11 @@ def smallest_difference(
 
 
 def bootstrap_mean(
-    values: Sequence[float | None], *, rng: np.random.Generator, n_draws: int = N_DRAWS
+    values: Sequence[float | None],
+    *,
+    rng: np.random.Generator,
+    n_draws: int = N_DRAWS,
+    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Mean with a BCa bootstrap interval.
 
@@ -195,12 +200,13 @@ def bootstrap_mean(
         values: One per prompt; None where undefined, which is left out of the mean and of n.
         rng: Seeded generator.
         n_draws: Resamples.
+        confidence: Coverage of the interval.
     """
     defined = np.asarray([value for value in values if value is not None], dtype=np.float64)
     if len(defined) == 0:
         return Estimate(value=None, low=None, high=None, n=0)
     value = math.fsum(defined.tolist()) / len(defined)
-    low, high = _interval((defined,), _mean, value, rng=rng, n_draws=n_draws)
+    low, high = _interval((defined,), _mean, value, rng=rng, n_draws=n_draws, confidence=confidence)
     return Estimate(value=value, low=low, high=high, n=len(defined))
 
 
@@ -211,6 +217,7 @@ def bootstrap_ratio(
     rng: np.random.Generator,
     scale: float = 1.0,
     n_draws: int = N_DRAWS,
+    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Pooled rate, sum over sum, with a BCa interval that resamples both together.
 
@@ -220,6 +227,7 @@ def bootstrap_ratio(
         rng: Seeded generator.
         scale: Factor on the ratio, such as 1000 for a rate per 1,000 words.
         n_draws: Resamples.
+        confidence: Coverage of the interval.
 
     Raises:
         WeighinError: the two differ in length.
@@ -234,7 +242,9 @@ def bootstrap_ratio(
     def ratio(x: "Array", y: "Array", axis: int = -1) -> "Array":
         return np.asarray(scale * x.sum(axis=axis) / y.sum(axis=axis), dtype=np.float64)
 
-    low, high = _interval((top, bottom), ratio, value, rng=rng, n_draws=n_draws)
+    low, high = _interval(
+        (top, bottom), ratio, value, rng=rng, n_draws=n_draws, confidence=confidence
+    )
     return Estimate(value=value, low=low, high=high, n=len(bottom))
 
 
@@ -244,6 +254,7 @@ def paired_bootstrap(
     *,
     rng: np.random.Generator,
     n_draws: int = N_DRAWS,
+    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Mean of candidate minus baseline over prompts, with a BCa interval.
 
@@ -252,11 +263,13 @@ def paired_bootstrap(
             left out of the mean and of n.
         rng: Seeded generator.
         n_draws: Resamples.
+        confidence: Coverage of the interval.
 
     Raises:
         WeighinError: the two differ in length.
     """
-    return bootstrap_mean(paired_differences(baseline, candidate), rng=rng, n_draws=n_draws)
+    moved = paired_differences(baseline, candidate)
+    return bootstrap_mean(moved, rng=rng, n_draws=n_draws, confidence=confidence)
 
 
 def paired_differences(
@@ -282,6 +295,7 @@ def paired_ratio_bootstrap(
     rng: np.random.Generator,
     scale: float = 1.0,
     n_draws: int = N_DRAWS,
+    confidence: float = CONFIDENCE,
 ) -> Estimate:
     """Difference of two pooled rates on the same prompts, with a BCa interval.
 
@@ -291,6 +305,7 @@ def paired_ratio_bootstrap(
         rng: Seeded generator.
         scale: Factor on both ratios.
         n_draws: Resamples; each draws whole prompts, with both runs' numbers.
+        confidence: Coverage of the interval.
 
     Raises:
         WeighinError: the four sequences differ in length.
@@ -308,7 +323,9 @@ def paired_ratio_bootstrap(
         return np.asarray(scale * (c / d - a / b), dtype=np.float64)
 
     value = float(difference(*columns))
-    low, high = _interval(tuple(columns), difference, value, rng=rng, n_draws=n_draws)
+    low, high = _interval(
+        tuple(columns), difference, value, rng=rng, n_draws=n_draws, confidence=confidence
+    )
     return Estimate(value=value, low=low, high=high, n=n)
 
 
@@ -379,6 +396,7 @@ def _interval(
     *,
     rng: np.random.Generator,
     n_draws: int,
+    confidence: float,
 ) -> tuple[float | None, float | None]:
     """BCa interval; percentile where BCa has no correction to offer; None below two prompts."""
     n = len(samples[0])
@@ -397,12 +415,12 @@ def _interval(
             vectorized=True,
             n_resamples=n_draws,
             batch=max(1, MAX_BATCH // n),
-            confidence_level=CONFIDENCE,
+            confidence_level=confidence,
             method="BCa",
             rng=rng,
         )
     low, high = float(result.confidence_interval.low), float(result.confidence_interval.high)
     if math.isnan(low) or math.isnan(high):
-        tail = (1 - CONFIDENCE) / 2
+        tail = (1 - confidence) / 2
         low, high = np.quantile(result.bootstrap_distribution, [tail, 1 - tail]).tolist()
     return low, high
