@@ -1,0 +1,1 @@
+"""Instructions: the demo's own chats with checkable constraints, and how they are made."""
