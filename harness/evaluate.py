@@ -6,7 +6,7 @@ tokenise, generate, keep. It never scores: `harness.scoring` does, from the fold
 
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,21 +88,39 @@ class Watcher:
     """Answers kept so far, and tokens that the last wave took; 0 for one that was kept before."""
 
 
-def plan_waves(tasks: Sequence[Task], size: int, order: int | None = None) -> list[Wave]:
-    """The run's waves: each task's prompts, every sample of each, in slices of `size`.
+def plan_waves(
+    tasks: Sequence[Task], size: int, order: int | None = None, looks: Sequence[float] = ()
+) -> list[Wave]:
+    """The run's waves: each task's prompts, every sample of each, in slices of at most `size`.
 
     Args:
         tasks: In the order of the run.
         size: Answers per wave.
         order: Seed of a shuffle within each task; None keeps the prompts' order.
+        looks: Shares of the answers up to which the tasks take turns, as in `EngineSettings`;
+            without any, a task is done before the next begins.
     """
-    waves = []
+    asks = []
     for index, task in enumerate(tasks):
-        asks = [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
+        own = [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
         if order is not None:
-            Random(order).shuffle(asks)
-        waves += [Wave(index, tuple(asks[i : i + size])) for i in range(0, len(asks), size)]
-    return waves
+            Random(order).shuffle(own)
+        asks.append(own)
+    edges = [[0, *look_counts(len(own), looks)] for own in asks]
+    return [
+        Wave(index, tuple(own[i : min(i + size, edges[index][turn + 1])]))
+        for turn in range(len(looks) + 1)
+        for index, own in enumerate(asks)
+        for i in range(edges[index][turn], edges[index][turn + 1], size)
+    ]
+
+
+def look_counts(n_answers: int, looks: Sequence[float]) -> list[int]:
+    """Answers of a task that are there at each look, and all of them at the end.
+
+    A look takes the nearest whole number, at least one; small tasks have looks that add nothing.
+    """
+    return [max(1, round(share * n_answers)) for share in looks] + [n_answers]
 
 
 def run_waves(
@@ -113,7 +131,7 @@ def run_waves(
     settings: EngineSettings,
     chat: Chat,
     watcher: Watcher | None = None,
-) -> Iterator[list[Completion]]:
+) -> Generator[list[Completion]]:
     """Make a run, or go on with one; yields after every wave that has been kept.
 
     Whoever iterates may stop at any wave: what was kept stays, and the same call goes on from
@@ -212,7 +230,7 @@ def _run(
         versions=these_versions(),
     )
     kept = _resume(run, header, [t.prompts for t in tasks])
-    waves = plan_waves(tasks, resolved.wave, resolved.order)
+    waves = plan_waves(tasks, resolved.wave, resolved.order, resolved.looks)
     n_asks = sum(len(wave.asks) for wave in waves)
     watcher.starting(header, n_asks)
     by_id = [

@@ -7,9 +7,10 @@ Source: llama.cpp's `include/llama.h` for the engine, its sampler chain for the 
 
 import hashlib
 import os
+from itertools import pairwise
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from metrics.errors import WeighinError
 
@@ -57,6 +58,18 @@ class EngineSettings(BaseModel):
     order: int | None = Field(default=None, ge=0)
     """Seed of a shuffle of each task's prompts before they are cut into waves; None keeps their
     order. Another order gives other neighbours in a batch, and so measures the noise."""
+
+    looks: tuple[float, ...] = ()
+    """Shares of each task's answers, rising, 1 at most, after which the run may be judged and
+    stopped: every task is brought to a share before any goes beyond it. Empty runs the tasks one
+    after the other."""
+
+    @field_validator("looks")
+    @classmethod
+    def _rising(cls, looks: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0 < b <= 1 or a >= b for a, b in pairwise((0.0, *looks))):
+            raise ValueError("shares must rise, above 0 and up to 1")
+        return looks
 
 
 class Sampling(BaseModel):

@@ -3,12 +3,13 @@
 The whole way from a model file to a run's figures, for every command that needs it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from harness.evaluate import Chat, Task, run_waves
 from harness.progress import RunProgress
-from harness.runs import Run
+from harness.runs import Completion, Run
 from harness.scoring import Scoring, score_run
 from harness.settings import EngineSettings
 
@@ -22,6 +23,7 @@ def weigh(
     chat: Chat,
     scoring: Scoring | None = None,
     title: str | None = None,
+    after_wave: Callable[[Run, Sequence[Completion]], str | None] | None = None,
 ) -> Run:
     """Make a run and score it; one that was stopped is gone on with.
 
@@ -33,6 +35,8 @@ def weigh(
         chat: How conversations are rendered.
         scoring: Choices about scoring; the defaults where None.
         title: What the progress calls it; the folder's name where None.
+        after_wave: Told of each wave, those that were kept before included; a reason from it ends
+            the run there. What was said is kept, but an ended run is not scored: it has no summary.
 
     Raises:
         WeighinError: As `run_waves`; the waves that were kept stay.
@@ -41,8 +45,10 @@ def weigh(
         waves = run_waves(
             model, tasks, folder, settings=settings, chat=chat, watcher=progress.watcher
         )
-        for _ in waves:
-            pass
+        with closing(waves):
+            for completions in waves:
+                if after_wave is not None and after_wave(Run(folder), completions) is not None:
+                    return Run.open(folder)
     run = Run.open(folder)
     score_run(run, scoring)
     return run

@@ -17,7 +17,8 @@ from harness.evaluate import Task, check_gguf, plan_waves
 from harness.llama import EngineError
 from harness.prompts import load_prompt_set
 from harness.runs import Run
-from harness.settings import GREEDY
+from harness.settings import GREEDY, parse_engine_settings
+from metrics.errors import WeighinError
 
 ARGUMENTS = ["--tasks", "mini,prose", "--limit", "6", "--max-tokens", "12", "--wave", "3"]
 ARGUMENTS += ["--threads", "1", "--parallel", "2"]
@@ -50,6 +51,34 @@ def test_waves_are_slices_of_one_task_each() -> None:
     waves = plan_waves([Task(prompts, GREEDY), Task(prompts, GREEDY, samples=2)], 4)
     assert [(w.task, len(w.asks)) for w in waves] == [(0, 4), (0, 1), (1, 4), (1, 4), (1, 2)]
     assert [a.sample for a in waves[2].asks] == [0, 1, 0, 1]
+
+
+def test_looks_bring_every_task_to_the_same_share() -> None:
+    prompts = load_prompt_set("mini", limit=8)
+    tasks = [Task(prompts, GREEDY), Task(prompts, GREEDY, samples=2)]
+    waves = plan_waves(tasks, 3, order=1, looks=(0.25, 0.5))
+    assert [(w.task, len(w.asks)) for w in waves] == [
+        *[(0, 2), (1, 3), (1, 1)],
+        *[(0, 2), (1, 3), (1, 1)],
+        *[(0, 3), (0, 1), (1, 3), (1, 3), (1, 2)],
+    ]
+    # the same shuffled answers as without looks, in the same order within a task
+    plain = plan_waves(tasks, 3, order=1)
+    for task in (0, 1):
+        assert [a for w in waves if w.task == task for a in w.asks] == [
+            a for w in plain if w.task == task for a in w.asks
+        ]
+
+
+def test_a_task_of_one_prompt_is_done_at_the_first_look() -> None:
+    waves = plan_waves([Task(load_prompt_set("mini", limit=1), GREEDY)], 4, looks=(0.1, 0.5))
+    assert [len(w.asks) for w in waves] == [1]
+
+
+@pytest.mark.parametrize("looks", [(0.5, 0.25), (0.0,), (1.5,), (0.5, 0.5)])
+def test_looks_that_do_not_rise_are_refused(looks: tuple[float, ...]) -> None:
+    with pytest.raises(WeighinError, match=r"--looks: .*shares must rise"):
+        parse_engine_settings(looks=looks)
 
 
 @pytest.mark.model
