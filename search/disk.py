@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from search.errors import BuildError
+from search.errors import BuildError, DiskFullError
 
 RESERVE_BYTES = 64 << 20
 """Left free, so that logs and databases can still be written."""
@@ -17,7 +17,8 @@ def check_room(folder: Path, size_bytes: int) -> None:
     """Refuse to start what will not fit.
 
     Raises:
-        BuildError: the folder is missing, not writable, or too full.
+        BuildError: the folder is missing or not writable.
+        DiskFullError: it is too full.
     """
     if not folder.is_dir():
         raise BuildError(f"{folder} is not a folder; make it first")
@@ -25,7 +26,7 @@ def check_room(folder: Path, size_bytes: int) -> None:
         raise BuildError(f"{folder} is not writable")
     free = shutil.disk_usage(folder).free
     if free < size_bytes + RESERVE_BYTES:
-        raise BuildError(
+        raise DiskFullError(
             f"{folder} has {free / 1e9:.1f} GB free, {(size_bytes + RESERVE_BYTES) / 1e9:.1f} GB "
             "are needed; free some, or write elsewhere"
         )

@@ -20,3 +20,19 @@ class TemplateError(WeighinError):
 
 class BuildError(WeighinError):
     """A build that could not be finished; nothing half-written is left behind."""
+
+
+class TrainingError(WeighinError):
+    """Training data or settings that cannot be used, or a training that broke off."""
+
+
+class DiskFullError(BuildError):
+    """No room on a disk: nothing is wrong with what was to be written."""
+
+
+class StorageError(WeighinError):
+    """A study's storage that cannot be reached, or that refuses."""
+
+
+class StudyError(WeighinError):
+    """A study that is not there, or is bound to something else."""
