@@ -1,0 +1,264 @@
+"""Subspace: the top singular directions of one matrix.
+
+A matrix in, directions out; knows nothing of checkpoints or files. Small matrices go through
+LAPACK's SVD in float64. Large ones go through randomised block Krylov iteration: power iterations
+from a Gaussian start of which every iterate is kept, so that few are needed. It is believed only
+where Wedin's bound says that its angles are small; a spectrum too flat for that within half the
+matrix's width is done exactly, by the eigenvectors of the smaller Gram matrix in float64.
+Source: Halko, Martinsson and Tropp 2011, https://arxiv.org/abs/0909.4061; Musco and Musco 2015,
+https://arxiv.org/abs/1504.05477; Wedin 1972 for the bound.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Protocol
+
+from search.blocks import blocks_of
+
+if TYPE_CHECKING:
+    import torch
+
+EXACT_UP_TO = 1024
+"""Smaller side up to which a matrix goes through the SVD: under a second on one core."""
+
+OVERSAMPLING = 16
+"""Random directions over the rank asked for."""
+
+KRYLOV_SHARE = 0.5
+"""Share of the smaller side that the iterates may fill before the Gram matrix is cheaper."""
+
+SEPARATED = 0.01
+"""Relative gap between two neighbouring singular values from which on the subspace above it is a
+matter of the matrix, and has to be found."""
+
+ANGLE = 5e-4
+"""Largest sine of the angle between a separated subspace and what is found, as bounded."""
+
+
+class Floor(Protocol):
+    """Tells the singular value under which directions are noise."""
+
+    def __call__(
+        self, values: Sequence[float], squared_norm: float, shape: tuple[int, ...]
+    ) -> float:
+        """From the largest values, falling, the squared Frobenius norm and the shape."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """What is kept of one matrix."""
+
+    left: "torch.Tensor"
+    """U^T, [r, d_out] float32, orthonormal rows; in each the entry of largest size is positive."""
+    values: "torch.Tensor"
+    """Singular values, [r] float32, falling."""
+    right: "torch.Tensor"
+    """V^T, [r, d_in] float32, orthonormal rows."""
+    captured: float | None
+    """Share of the matrix's squared norm; None for a matrix of zeros."""
+    error: float
+    """|D V - U S| or |D^T U - V S|, the larger, relative to |S|, of what is kept, as it is
+    stored; 0 where nothing is. A subspace over a gap g in the singular values is off by an angle
+    of at most error * |S| / g."""
+
+    @property
+    def rank(self) -> int:
+        """Directions on each side."""
+        return len(self.values)
+
+
+def factorise(
+    delta: "torch.Tensor",
+    rank: int,
+    floor: Floor,
+    *,
+    rng: "torch.Generator",
+    exact_up_to: int = EXACT_UP_TO,
+) -> Directions:
+    """The top singular directions of a matrix.
+
+    Args:
+        delta: [d_out, d_in] float32.
+        rank: How many at most, from 1 on.
+        floor: Directions whose singular value is not above it are left out.
+        rng: For the start of the iteration.
+        exact_up_to: Smaller side up to which the SVD is used.
+    """
+    import torch
+
+    matrix = delta if delta.shape[0] >= delta.shape[1] else delta.T
+    size = matrix.shape[1]
+    squared_norm = sum(float(block.square().sum()) for _, block in _blocks(matrix))
+    if squared_norm == 0:
+        return _empty(delta, None)
+    if size <= exact_up_to:
+        left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+        left, values, right = left[:, :rank], values[:rank], right[:rank].T
+    else:
+        found = _krylov(matrix, rank, floor, squared_norm, rng)
+        left, values, right = _ritz(matrix, _gram(matrix, rank) if found is None else found)
+    kept = _above(values, floor, squared_norm, matrix)
+    if kept == 0:
+        return _empty(delta, 0.0)
+    left, values, right = left[:, :kept], values[:kept], right[:, :kept]
+    captured = min(1.0, float(values.square().sum()) / squared_norm)
+    if matrix is not delta:
+        left, right = right, left
+    largest = left.abs().argmax(0, keepdim=True)
+    signs = left.gather(0, largest).sign()
+    stored = [part.T.float().contiguous() for part in (left * signs, right * signs)]
+    values = values.float()
+    return Directions(stored[0], values, stored[1], captured, _error(delta, *stored, values))
+
+
+def _krylov(
+    matrix: "torch.Tensor",
+    rank: int,
+    floor: Floor,
+    squared_norm: float,
+    rng: "torch.Generator",
+) -> "torch.Tensor | None":
+    """Right directions, [n, r] float64, of those above the floor; None where they do not settle.
+
+    The iterates are the blocks of a Lanczos process on D^T D, so that a direction's residual is
+    what leads from the last block out of their span.
+    """
+    import torch
+
+    n = matrix.shape[1]
+    width = rank + OVERSAMPLING
+    limit = int(n * KRYLOV_SHARE)
+    if 2 * width > limit:
+        return None
+    start = torch.randn(matrix.shape[0], width, generator=rng, dtype=torch.float64)
+    block = torch.linalg.qr(_transposed_times(matrix, start)).Q
+    basis = images = block[:, :0]
+    before = math.inf
+    while True:
+        image = _times(matrix, block)
+        basis = torch.cat([basis, block], 1)
+        images = image if images.shape[1] == 0 else torch.cat([images, image], 1)
+        block, remainder = _outside(_transposed_times(matrix, image), basis)
+        if basis.shape[1] == width:
+            continue  # one block alone may not see a weak direction yet
+        squares, turn = torch.linalg.eigh(images.T @ images)
+        # a Gram matrix tells nothing of values under the root of its precision
+        values = squares.flip(0)[:width].clamp_(min=float(squares[-1]) * 1e-16).sqrt()
+        turn = turn.flip(1)[:, :width]
+        kept = _above(values[:rank], floor, squared_norm, matrix)
+        residuals = (remainder @ turn[-width:, : kept + 1]).norm(dim=0) / values[: kept + 1]
+        excess = _excess(values[: kept + 1].tolist(), residuals.tolist())
+        if excess <= 1:
+            return basis @ turn[:, :kept]
+        steps_left = (limit - basis.shape[1]) // width
+        if excess * (excess / before) ** steps_left > 1:
+            return None
+        before = excess
+
+
+def _excess(values: list[float], residuals: list[float]) -> float:
+    """How many times too large the error still is; 1 or less is good.
+
+    Args:
+        values: Those above the floor, falling, and the next one.
+        residuals: |D^T u - s v| of each; D v - s u is zero.
+    """
+    worst = 0.0
+    summed = 0.0
+    for (value, residual), (below, blur) in pairwise(zip(values, residuals, strict=True)):
+        # no separated neighbours may hide in one blurred value
+        worst = max(worst, residual / value / (SEPARATED / 4))
+        summed += residual**2
+        if value - below >= SEPARATED / 2 * value:
+            gap = value - below - blur
+            angle = math.sqrt(summed) / gap if gap > 0 else math.inf
+            worst = max(worst, angle / ANGLE)
+    return worst
+
+
+def _outside(block: "torch.Tensor", basis: "torch.Tensor") -> "tuple[torch.Tensor, torch.Tensor]":
+    """What of a block lies outside a basis: orthonormal columns Q and R with Q R = that part."""
+    import torch
+
+    remainder = None
+    for _ in range(2):  # twice is enough, also where nearly nothing lies outside
+        block = block - basis @ (basis.T @ block)
+        block = block - basis @ (basis.T @ block)
+        block, factor = torch.linalg.qr(block)
+        remainder = factor if remainder is None else factor @ remainder
+    assert remainder is not None
+    return block, remainder
+
+
+def _gram(matrix: "torch.Tensor", rank: int) -> "torch.Tensor":
+    """Right directions, [n, rank] float64, largest first, by D^T D."""
+    import torch
+    from scipy.linalg import eigh
+
+    n = matrix.shape[1]
+    gram = torch.zeros(n, n, dtype=torch.float64)
+    for _, block in _blocks(matrix):
+        gram.addmm_(block.T, block)
+    first = max(0, n - rank)
+    _, vectors = eigh(
+        gram.numpy(), subset_by_index=(first, n - 1), overwrite_a=True, check_finite=False
+    )
+    return torch.from_numpy(vectors).flip(1)
+
+
+def _ritz(
+    matrix: "torch.Tensor", right: "torch.Tensor"
+) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
+    """Left directions, values and right directions within the span of given right ones."""
+    import torch
+
+    left, values, turn = torch.linalg.svd(_times(matrix, right), full_matrices=False)
+    return left, values, right @ turn.T
+
+
+def _above(
+    values: "torch.Tensor", floor: Floor, squared_norm: float, matrix: "torch.Tensor"
+) -> int:
+    bound = floor(values.tolist(), squared_norm, (matrix.shape[0], matrix.shape[1]))
+    return int((values > bound).sum())
+
+
+def _error(
+    delta: "torch.Tensor", left: "torch.Tensor", right: "torch.Tensor", values: "torch.Tensor"
+) -> float:
+    u, s, v = left.T.double(), values.double(), right.T.double()
+    forward = (_times(delta, v) - u * s).norm()
+    backward = (_transposed_times(delta, u) - v * s).norm()
+    return float(max(forward, backward) / s.norm())
+
+
+def _empty(delta: "torch.Tensor", captured: float | None) -> Directions:
+    import torch
+
+    d_out, d_in = delta.shape
+    return Directions(
+        torch.zeros(0, d_out), torch.zeros(0), torch.zeros(0, d_in), captured, error=0.0
+    )
+
+
+def _blocks(matrix: "torch.Tensor") -> "Iterator[tuple[slice, torch.Tensor]]":
+    """Blocks of rows in float64, so that no second copy of the matrix is needed."""
+    for start, stop in blocks_of(tuple(matrix.shape)):
+        yield slice(start, stop), matrix[start:stop].double()
+
+
+def _times(matrix: "torch.Tensor", right: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    return torch.cat([block @ right for _, block in _blocks(matrix)])
+
+
+def _transposed_times(matrix: "torch.Tensor", left: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    found = torch.zeros(matrix.shape[1], left.shape[1], dtype=torch.float64)
+    for rows, block in _blocks(matrix):
+        found.addmm_(block.T, left[rows])
+    return found
