@@ -95,7 +95,7 @@ def open_ingredients(recipe: Recipe) -> Ingredients:
     if recipe.heal is not None and recipe.heal.onto == "pt":
         assert recipe.pt is not None
         pt = open_checkpoint(recipe.pt)
-        _check_same_shapes(it, pt)
+        check_same_shapes(it, pt)
     fisher = FisherFile(Path(recipe.fisher.path)) if recipe.fisher is not None else None
     subspace = (
         SubspaceFile(Path(recipe.subspace))
@@ -116,6 +116,27 @@ def open_ingredients(recipe: Recipe) -> Ingredients:
     if subspace is not None:
         _check_subspace(ingredients, subspace)
     return ingredients
+
+
+def check_same_shapes(it: Checkpoint, pt: Checkpoint) -> None:
+    """Refuse a PT whose tensors are not IT's, by name and shape.
+
+    Raises:
+        IngredientError: the first tensor that differs.
+    """
+    missing = sorted(set(it.names) ^ set(pt.names))
+    if missing:
+        raise IngredientError(
+            f"{pt.folder} and {it.folder} do not have the same tensors: {missing[0]} is in one "
+            "only; is this the model that IT came from?"
+        )
+    for name in it.names:
+        ours, theirs = it.stored(name), pt.stored(name)
+        if ours.shape != theirs.shape:
+            raise IngredientError(
+                f"{name} is {list(theirs.shape)} in {pt.folder} and {list(ours.shape)} in "
+                f"{it.folder}; is this the model that IT came from?"
+            )
 
 
 def build_key(hashes: dict[str, Any], numbers: Numbers, recipe: Recipe, template: str) -> str:
@@ -152,22 +173,6 @@ def build_key(hashes: dict[str, Any], numbers: Numbers, recipe: Recipe, template
         hashes = {key: value for key, value in hashes.items() if key != "subspace"}
     line = json.dumps([hashes, matter, shape, template], sort_keys=True)
     return hashlib.sha256(line.encode()).hexdigest()
-
-
-def _check_same_shapes(it: Checkpoint, pt: Checkpoint) -> None:
-    missing = sorted(set(it.names) ^ set(pt.names))
-    if missing:
-        raise IngredientError(
-            f"{pt.folder} and {it.folder} do not have the same tensors: {missing[0]} is in one "
-            "only; is this the model that IT came from?"
-        )
-    for name in it.names:
-        ours, theirs = it.stored(name), pt.stored(name)
-        if ours.shape != theirs.shape:
-            raise IngredientError(
-                f"{name} is {list(theirs.shape)} in {pt.folder} and {list(ours.shape)} in "
-                f"{it.folder}; is this the model that IT came from?"
-            )
 
 
 def _check_fisher(ingredients: Ingredients, fisher: FisherFile) -> None:
