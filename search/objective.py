@@ -5,13 +5,17 @@ Optuna out. Knows nothing of models, builds or Optuna itself.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal
 
-from harness.compare import H_DELTA, Comparison, Difference
+from harness.comparison import H_DELTA, Comparison, Difference
 from search.errors import RecipeError
+from search.recipe import Recipe
+
+DEFAULT_CONSTRAINT = "ifeval.prompt_level_strict_acc >= baseline - 0.01"
+"""What a search keeps to where its recipe does not say."""
 
 CONSTRAINT = re.compile(
     r"^\s*(?P<metric>[A-Za-z0-9_.-]+)\s*(?P<side>>=|<=)\s*"
@@ -27,6 +31,11 @@ class Objective:
     """`task.metric`, `task.h_delta`, or `h_delta` where one task is prose."""
     direction: Literal["maximize", "minimize"] = "maximize"
 
+    @property
+    def relative(self) -> bool:
+        """Whether it is a difference to the baseline, not the candidate's own figure."""
+        return self.metric.endswith(H_DELTA)
+
     def value(self, comparison: Comparison) -> float:
         """The figure: the candidate's own value, or for `h_delta` the difference.
 
@@ -34,7 +43,7 @@ class Objective:
             RecipeError: The comparison has no such figure.
         """
         row = find(comparison, self.metric)
-        estimate = row.difference if self.metric.endswith(H_DELTA) else row.candidate
+        estimate = row.difference if self.relative else row.candidate
         if estimate.value is None:
             raise RecipeError(f"objective {self.metric}: undefined for these texts")
         return estimate.value
@@ -101,6 +110,49 @@ def parse_constraint(text: str) -> Constraint:
     )
 
 
+def constraints_of(recipe: Recipe) -> tuple[Constraint, ...]:
+    """A recipe's limits; where it says nothing and evaluates `ifeval`, DEFAULT_CONSTRAINT.
+
+    Raises:
+        RecipeError: One of them cannot be read.
+    """
+    limits = recipe.search.subject_to
+    if limits is None:
+        limits = (DEFAULT_CONSTRAINT,) if "ifeval" in recipe.evaluate.tasks else ()
+    return tuple(parse_constraint(text) for text in limits)
+
+
+def nondominated(points: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> list[int]:
+    """The Pareto front: which points no other beats in one objective without losing in another.
+
+    Args:
+        points: One value per objective each.
+        objectives: For their directions.
+
+    Returns:
+        Positions of the front's points, in order; equal points all count.
+    """
+    signs = [1 if objective.direction == "maximize" else -1 for objective in objectives]
+    signed = [[s * value for s, value in zip(signs, point, strict=True)] for point in points]
+    return [
+        index
+        for index, own in enumerate(signed)
+        if not any(
+            other != own and all(o >= mine for o, mine in zip(other, own, strict=True))
+            for other in signed
+        )
+    ]
+
+
+def match_metric(metric: str, names: Iterable[str]) -> str | None:
+    """The full name that is meant: itself, or the only one that it is without its task."""
+    known = list(names)
+    if metric in known:
+        return metric
+    short = [name for name in known if name.split(".", 1)[-1] == metric]
+    return short[0] if len(short) == 1 else None
+
+
 def find(comparison: Comparison, metric: str) -> Difference:
     """The comparison's row of a metric; `h_delta` alone is that of the only prose task.
 
@@ -108,11 +160,10 @@ def find(comparison: Comparison, metric: str) -> Difference:
         RecipeError: There is none, or several; the nearest name is given.
     """
     rows = comparison.by_metric()
-    if metric in rows:
-        return rows[metric]
+    name = match_metric(metric, rows)
+    if name is not None:
+        return rows[name]
     short = [name for name in rows if name.split(".", 1)[-1] == metric]
-    if len(short) == 1:
-        return rows[short[0]]
     near = short or get_close_matches(metric, rows, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(rows)}"
     raise RecipeError(f"no metric {metric!r} in what is evaluated; {hint}")

@@ -128,13 +128,29 @@ class Baseline(_Record):
     """Importance matrix (GGUF) that it was, or is to be, quantised with."""
 
 
+def _lists(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: v if isinstance(v, list | tuple) else [v] for k, v in value.items()}
+    return value
+
+
+Condition = Annotated[dict[str, tuple[Number, ...]], BeforeValidator(_lists)]
+"""Values that other numbers of the space must have: `{rank: [64, 128]}`, or one value alone."""
+
+
 class Range(_Record):
     """An interval to search."""
 
     low: float
     high: float
     step: Annotated[float, Field(gt=0)] | None = None
+    """None takes any number, to three decimals."""
+
     log: bool = False
+    """Whether small numbers are tried as often as large ones; to three significant digits."""
+
+    when: Condition = Field(default_factory=dict)
+    """Search it only then; otherwise the recipe's own number holds."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
@@ -147,6 +163,9 @@ class Choices(_Record):
     """A list to choose from."""
 
     choices: Annotated[tuple[Number, ...], Field(min_length=1)]
+
+    when: Condition = Field(default_factory=dict)
+    """Search it only then; otherwise the recipe's own number holds."""
 
 
 def _interval(value: Any) -> Any:
@@ -171,6 +190,16 @@ Dimension = Annotated[
 ]
 
 
+class Screen(_Record):
+    """A cheap look at a build before it generates anything."""
+
+    kld: Annotated[float, Field(gt=0)]
+    """Largest mean divergence from the baseline on the baseline's own completions, in nats."""
+
+    limit: Annotated[int, Field(ge=1)] | None = 32
+    """Completions to read, spread over the baseline's run; None means all."""
+
+
 class Search(_Record):
     """The study around the merge."""
 
@@ -183,8 +212,16 @@ class Search(_Record):
     maximize: str | tuple[str, ...] = "h_delta"
     """Metric, or metrics, to maximise."""
 
-    subject_to: tuple[str, ...] = ()
-    """Limits such as `ifeval.prompt_level_strict_acc >= baseline - 0.01`."""
+    subject_to: tuple[str, ...] | None = None
+    """Limits such as `ifeval.prompt_level_strict_acc >= baseline - 0.01`, which is what None means
+    where `ifeval` is evaluated."""
+
+    error_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
+    """Largest chance that a trial is stopped early that would have become the leader; 0 stops only
+    where that is certain."""
+
+    screen: Screen | None = None
+    """Whether builds far from the baseline are turned away before they generate."""
 
     sampler: Literal["tpe", "gp", "cmaes", "nsga2", "random", "grid"] = "tpe"
     """Optuna sampler."""
@@ -295,11 +332,27 @@ class Recipe(_Record):
                 "subspace is given, but no mask uses it; add `mask: {mode: project}` to heal or "
                 "to an adapter"
             )
+        self._check_conditions()
         names = [adapter.name for adapter in self.adapters]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice and any(key.startswith("weight.") for key in self.search.space):
             raise ValueError(f"two adapters are called {twice[0]!r}; rename a folder")
         return self
+
+    def _check_conditions(self) -> None:
+        """What a number depends on must be a choice that is made before it."""
+        made: dict[str, Range | Choices] = {}
+        for name, dimension in self.search.space.items():
+            for other, values in dimension.when.items():
+                chosen = made.get(other)
+                if not isinstance(chosen, Choices):
+                    raise ValueError(
+                        f"search.space.{name}: when {other}: expected choices that stand before it"
+                    )
+                unknown = [value for value in values if value not in chosen.choices]
+                if unknown:
+                    raise ValueError(f"search.space.{name}: {other} is never {unknown[0]}")
+            made[name] = dimension
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -369,6 +422,7 @@ def _nearest(location: tuple[Any, ...]) -> str:
         "mask": Mask,
         "merge": Merge,
         "search": Search,
+        "screen": Screen,
         "evaluate": Evaluate,
         "tasks": Task,
     }

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from harness.evaluate import Task
 from metrics.errors import WeighinError
 from search.errors import RecipeError
-from search.objective import Constraint, Objective, parse_constraint, parse_objectives
+from search.objective import Constraint, Objective, constraints_of, parse_objectives
 from search.recipe import Number, Recipe
 from search.samplers import sampler_for
 from search.space import first_points, suggest
@@ -95,7 +95,7 @@ def open_study(recipe: Recipe, *, name: str, storage: str, fingerprint: str) -> 
     if not recipe.search.space:
         raise RecipeError("nothing to search: `search.space` names no number; add s or alpha")
     objectives = parse_objectives(recipe.search.maximize)
-    constraints = tuple(parse_constraint(text) for text in recipe.search.subject_to)
+    constraints = constraints_of(recipe)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         study_name=name,

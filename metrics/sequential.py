@@ -1,0 +1,190 @@
+"""A sequential test: is what was claimed of all answers still possible after some of them?
+
+Numbers in, numbers out; knows nothing of prompts, trials or metrics. The population is finite and
+its size known: what is decided in the end is the mean over all of it, so the numbers that were seen
+are a sample without replacement, and at the end nothing is left to chance. Two ways to give a
+claim up: with certainty, when the best that the rest could do is not enough, and with a stated
+error rate that holds over all looks together.
+
+Source: Pocock 1977, https://doi.org/10.1093/biomet/64.2.191 (one bound for every look); the
+recursion of Armitage, McPherson and Rowe 1969, https://doi.org/10.2307/2343787; Cochran 1977,
+Sampling Techniques, chapters 2 and 7 (sampling without replacement, difference estimator).
+Deviations: what information a look has is that of a sample without replacement, and the spread is
+taken about the claim and made larger by one more of the largest deviation (see `claim_z`).
+`benchmarks/sequential.py` shows the error rate and what other tests would cost.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+GRID = 401
+"""Points of the normal density between looks; the bound is right to 0.001."""
+LOWEST_Z = -8.0
+
+Refutation = Literal["certain", "likely"]
+Array = NDArray[np.float64]
+
+
+def refuted(
+    seen: Sequence[float] | Array,
+    n_total: int,
+    *,
+    looks: Sequence[int],
+    error_rate: float,
+    best_rest: float = math.inf,
+    certain_of: Sequence[float] | Array | None = None,
+) -> Refutation | None:
+    """Whether the claim that `n_total` numbers average at least 0 has to be given up.
+
+    Args:
+        seen: The first of them, in an order that is random as far as they are concerned.
+        n_total: How many there are.
+        looks: How many are seen at each planned look. At any other time only what is certain
+            counts, so that the error rate holds.
+        error_rate: Largest chance, over all orders, that a true claim is given up at any look; 0
+            leaves what is certain.
+        best_rest: The largest sum that those not seen could have; infinite where it is unbounded.
+        certain_of: The numbers whose sum decides; `seen` where None. Others with the same mean
+            over all `n_total` may vary less, and tell more when seen (`adjusted`).
+
+    Returns:
+        certain when no outcome of the rest could rescue the claim, likely when the test rejects
+        it, None while it stands.
+    """
+    sums = seen if certain_of is None else certain_of
+    if math.fsum(sums) + best_rest < -1e-9 * max(1, n_total):
+        return "certain"
+    n = len(seen)
+    if error_rate <= 0 or n not in looks or n >= n_total:
+        return None
+    z = claim_z(seen, n_total)
+    if z is not None and z < -pocock_bound(tuple(looks), n_total, error_rate):
+        return "likely"
+    return None
+
+
+def claim_z(seen: Sequence[float] | Array, n_total: int) -> float | None:
+    """How many standard errors the mean of the seen numbers is from a mean of 0 over all.
+
+    z = mean / sqrt(v (1/n - 1/N)), v = (sum of squares + largest square) / (n + 1). The spread is
+    about 0, the claim, not about the sample's mean, and one more deviation of the largest size is
+    added: with few numbers, or few that are not 0, the sample's own spread is too small too often.
+
+    Returns:
+        None without numbers, or where all are 0.
+    """
+    values = np.asarray(seen, dtype=np.float64)
+    n = len(values)
+    if n == 0 or n >= n_total or not values.any():
+        return None
+    squares = values**2
+    spread = (float(squares.sum()) + float(squares.max())) / (n + 1)
+    return float(values.mean()) / math.sqrt(spread * (1 / n - 1 / n_total))
+
+
+def adjusted(seen: Array, expected: Array, slope: float, mean_expected: float) -> Array:
+    """Numbers with the same mean over all, less what could be expected of each.
+
+    The difference estimator: `seen - slope * (expected - mean_expected)`. Whatever is expected,
+    the mean over all answers stays what it is; the better the expectation, the less is left to
+    chance. The slope must not depend on the numbers.
+
+    Args:
+        seen: [n] the numbers.
+        expected: [n] what was expected of each.
+        slope: Of the numbers on the expectation, 0 to 1: its `reliability`.
+        mean_expected: Mean of the expectation over all answers, seen or not.
+    """
+    return seen - slope * (expected - mean_expected)
+
+
+def reliability(rows: Array, *, prior: float = 0.5, prior_weight: float = 10.0) -> float:
+    """How far the mean of several runs predicts another run's number on the same answer.
+
+    k r / (1 + (k - 1) r), with r the mean correlation between two runs.
+    Source: Spearman 1910 and Brown 1910 (Brit. J. Psychol. 3), the prophecy formula.
+
+    Args:
+        rows: [k, n] one row a run, one column an answer.
+        prior: Correlation assumed of one run alone.
+        prior_weight: How many answers the assumption is worth where there are several runs.
+
+    Returns:
+        A slope in [0, 1].
+    """
+    k, n = rows.shape
+    correlation = prior
+    if k > 1:
+        centred = rows - rows.mean(axis=1, keepdims=True)
+        lengths = np.sqrt((centred**2).sum(axis=1))
+        defined = centred[lengths > 0] / lengths[lengths > 0, None]
+        total = float((defined @ defined.T).sum()) - len(defined)
+        found = total / (k * (k - 1))
+        correlation = (prior_weight * prior + n * found) / (prior_weight + n)
+    correlation = min(1.0, max(0.0, correlation))
+    return float(k * correlation / (1 + (k - 1) * correlation))
+
+
+@lru_cache(maxsize=1024)
+def pocock_bound(looks: tuple[int, ...], n_total: int, error_rate: float) -> float:
+    """The bound on |z| that a true claim passes at any of the looks with this chance at most.
+
+    Args:
+        looks: How many of the population are seen at each look; those of 0 or all tell nothing.
+        n_total: Size of the population.
+        error_rate: In (0, 0.5), one-sided, at a mean of exactly 0 and normal means.
+
+    Returns:
+        The bound; infinite without a look.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import norm
+
+    ns = sorted({n for n in looks if 0 < n < n_total})
+    if not ns:
+        return math.inf
+    alone = float(norm.isf(error_rate))
+    together = float(norm.isf(error_rate / len(ns)))
+    if len(ns) == 1:
+        return alone
+    return float(
+        brentq(
+            lambda bound: crossing_probability(bound, ns, n_total) - error_rate,
+            alone,
+            together,
+            xtol=1e-4,
+        )
+    )
+
+
+def crossing_probability(bound: float, looks: Sequence[int], n_total: int) -> float:
+    """Chance that z, of mean 0 at every look, is beyond the bound at one of them at least.
+
+    The means of the first n of N numbers in random order, scaled, are a Brownian motion at the
+    times n / (N - n); the density of those not yet beyond is carried from look to look.
+
+    Args:
+        bound: On one side.
+        looks: Rising, each in 1 to n_total - 1.
+        n_total: N.
+    """
+    times = [n / (n_total - n) for n in looks]
+    z = np.linspace(LOWEST_Z, bound, GRID)
+    weight = np.full(GRID, z[1] - z[0])
+    weight[[0, -1]] /= 2
+    density = _normal(z)
+    for before, after in pairwise(times):
+        kept = math.sqrt(before / after)
+        fresh = math.sqrt(1 - kept * kept)
+        density = _normal((z[:, None] - kept * z) / fresh) @ (density * weight) / fresh
+    return 1.0 - float((density * weight).sum())
+
+
+def _normal(z: Array) -> Array:
+    return np.asarray(np.exp(-z * z / 2) / math.sqrt(2 * math.pi), dtype=np.float64)
