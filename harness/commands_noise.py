@@ -28,6 +28,8 @@ def noise(
     """Run one GGUF twice, in two orders: the floor under any comparison."""
     from harness.evaluate import Chat, check_gguf
     from harness.noise import noise_between
+    from harness.noise_floor import AS_LISTED, KEPT, SHUFFLED, SUFFIX
+    from harness.runs import write_whole
     from harness.settings import parse_engine_settings
     from harness.tasks import load_tasks, split_names
     from harness.weigh import weigh
@@ -38,7 +40,7 @@ def noise(
     )
     if out is None:
         usual = default_folder(model)
-        out = usual.with_name(f"{usual.name}-noise")
+        out = usual.with_name(usual.name + SUFFIX)
     first, second = (
         weigh(
             model,
@@ -49,9 +51,10 @@ def noise(
             ),
             chat=Chat(),
         )
-        for name, order in (("as-listed", None), ("shuffled", 1))
+        for name, order in ((AS_LISTED, None), (SHUFFLED, 1))
     )
     found = noise_between(first, second)
+    write_whole(out / KEPT, found.model_dump_json(indent=2) + "\n")
     if as_json:
         print_json(found.model_dump(mode="json"))
         return

@@ -1,93 +1,149 @@
-"""Comparison: two runs of the same prompts, prompt by prompt.
+"""Comparing: runs of the same prompts, prompt by prompt.
 
-Scores in, differences out, each with its interval and p-value. Knows how prompts are paired and
-which test belongs to which metric; the tests are in `metrics.stats`.
+Runs or scores in, comparisons out, each figure with its interval and p-value. Knows the order of
+things; what is paired with what, what a metric is made of and what follows from it have modules of
+their own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from pydantic import Field
-
-from harness.runs import ASKED, Record, Run, RunHeader, Score
-from metrics import stats
-from metrics.errors import WeighinError
-from metrics.ifeval import IfevalScore
-from metrics.prose import ProseScore
-from metrics.stats import Estimate
-
-H_DELTA = "h_delta"
-"""Name of the difference in H, under its task: `prose.h_delta`."""
-
-
-class PairingError(WeighinError):
-    """Two runs were not asked the same thing in the same way."""
-
-
-class Difference(Record):
-    """One metric of two runs."""
-
-    metric: str
-    """`task.metric`."""
-    baseline: Estimate
-    candidate: Estimate
-    difference: Estimate
-    """Candidate minus baseline over the paired prompts, in the metric's unit."""
-    p_value: float | None
-    """Two-sided: exact McNemar for passes, sign flips for the rest; None without pairs."""
-    smallest: float | None
-    """The smallest difference that these prompts could have shown; None where undefined."""
+from harness.comparison import Comparison, ComparisonSet, Difference, RunFacts
+from harness.comparison_notes import notes_on
+from harness.flips import find_flips
+from harness.instruction_types import type_samples
+from harness.movers import find_movers
+from harness.noise_floor import noise_floor
+from harness.paired import PairedSample
+from harness.paired_metrics import by_task, sanity_samples, score_samples, xrep3_sample
+from harness.pairing import Pair, pair_scores, require_pairable_runs
+from harness.prompts import PromptSet
+from harness.runs import Run, RunHeader, Score
+from harness.sanity import Key, Sanity, sanity_of
+from harness.scoring import answer
+from metrics.stats import Estimate, holm
 
 
-class Comparison(Record):
-    """Two runs, metric by metric."""
+@dataclass(frozen=True)
+class PairedRuns:
+    """Two runs that may be compared, and what their comparison is made of."""
 
-    baseline: str
-    """Name of the baseline's run."""
-    candidate: str
-    n_pairs: int
-    """Completions that both runs have."""
-    differences: tuple[Difference, ...]
-    notes: tuple[str, ...] = Field(default=())
-    """What a reader of the figures must know."""
+    baseline: Run
+    candidate: Run
 
-    def by_metric(self) -> dict[str, Difference]:
-        """The differences by name; `prose.h_delta` is another name of that of `prose.H`."""
-        named = {d.metric: d for d in self.differences}
-        return named | {
-            f"{name.removesuffix('.H')}.{H_DELTA}": d
-            for name, d in named.items()
-            if name.endswith(".H")
-        }
+    def __post_init__(self) -> None:
+        """Refuse runs that were edited, or not asked the same.
+
+        Raises:
+            PairingError: Prompts, settings, template or scoring differ.
+            RunError: One of them was edited, or is not scored.
+        """
+        for run in (self.baseline, self.candidate):
+            run.require_unedited()
+        require_pairable_runs(self.baseline, self.candidate)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What to call the two."""
+        return self.baseline.name, self.candidate.name
+
+    @cached_property
+    def headers(self) -> tuple[RunHeader, RunHeader]:
+        """Both headers."""
+        return self.baseline.header(), self.candidate.header()
+
+    @cached_property
+    def prompt_sets(self) -> list[PromptSet]:
+        """What both were asked."""
+        return self.candidate.prompt_sets()
+
+    @cached_property
+    def pairs(self) -> list[Pair]:
+        """Their answers, paired."""
+        return pair_scores(self.baseline.scores(), self.candidate.scores(), names=self.names)
+
+    @cached_property
+    def texts(self) -> tuple[Mapping[Key, str], Mapping[Key, str]]:
+        """Both runs' answers, thoughts cut."""
+        before, after = (
+            {(c.task, c.prompt_id, c.sample): answer(header, c).text for c in run.completions()}
+            for run, header in zip((self.baseline, self.candidate), self.headers, strict=True)
+        )
+        return before, after
+
+    @cached_property
+    def flags(self) -> tuple[Mapping[Key, Sanity], Mapping[Key, Sanity]]:
+        """What went wrong with each answer."""
+        before, after = (
+            sanity_of(header, self.prompt_sets, run.completions(), run.scores())
+            for run, header in zip((self.baseline, self.candidate), self.headers, strict=True)
+        )
+        return before, after
+
+    @cached_property
+    def metric_samples(self) -> list[PairedSample]:
+        """What the metrics are made of."""
+        found = score_samples(self.pairs)
+        for task, own in by_task(self.pairs).items():
+            if own[0].candidate.prose is not None:
+                pooled = xrep3_sample(task, own, self.texts)
+                found += [] if pooled is None else [pooled]
+        return found
+
+    @cached_property
+    def sanity_samples(self) -> list[PairedSample]:
+        """What the sanity counters are made of."""
+        return sanity_samples(self.pairs, self.flags)
+
+    @cached_property
+    def type_samples(self) -> list[PairedSample]:
+        """What the figures by instruction type are made of, strict and loose."""
+        return type_samples(self.pairs, self.prompt_sets)
 
 
 def compare_runs(baseline: Run, candidate: Run) -> Comparison:
-    """Pair two scored runs.
+    """Compare two scored runs: metrics, sanity counters, flips and notes.
 
     Raises:
-        PairingError: Their prompts, sampling, template or thinking differ, or nothing is paired.
-        RunError: One of them is not scored.
+        PairingError: Their prompts, sampling, template or scoring differ, or nothing is paired.
+        RunError: One of them is not scored, or was edited since.
     """
-    before, after = baseline.header(), candidate.header()
-    require_pairable(before, after, names=(baseline.name, candidate.name))
-    first, second = baseline.scores(), candidate.scores()
-    signatures = baseline.summary().prose_signature, candidate.summary().prose_signature
-    if signatures[0] != signatures[1]:
-        raise PairingError(
-            f"cannot pair {baseline.name} with {candidate.name}: prose was scored by "
-            f"{signatures[0]} and by {signatures[1]}; score one of them again with weighin score"
-        )
-    comparison = compare_scores(first, second, names=(baseline.name, candidate.name))
-    return comparison.model_copy(update={"notes": _notes(before, after, comparison)})
+    return _compare(PairedRuns(baseline, candidate))
 
 
-def require_pairable(baseline: RunHeader, candidate: RunHeader, *, names: tuple[str, str]) -> None:
-    """Refuse runs that were not asked the same prompts in the same way."""
-    differences = baseline.differences(candidate, ASKED)
-    if differences:
-        raise PairingError(
-            f"cannot pair {names[0]} with {names[1]}: {'; '.join(differences[:3])}; "
-            "run both with the same prompts, settings and template"
+def compare_in_detail(baseline: Run, candidates: Sequence[Run]) -> ComparisonSet:
+    """Compare candidates with a baseline, with all that there is to show.
+
+    Beside what `compare_runs` gives: figures by instruction type, what moved each text's H, the
+    noise floor where one was measured, and Holm's correction over the candidates.
+
+    Raises:
+        PairingError, RunError: As `compare_runs`.
+    """
+    floor = noise_floor(baseline)
+    found = []
+    for candidate in candidates:
+        runs = PairedRuns(baseline, candidate)
+        signature = runs.candidate.summary().prose_signature
+        comparison = _compare(runs).model_copy(
+            update={
+                "types": tuple(sample.compare() for sample in runs.type_samples),
+                "movers": tuple(
+                    find_movers(
+                        runs.pairs,
+                        runs.texts,
+                        length_gate=signature is None or signature.endswith(":on"),
+                    )
+                ),
+            }
         )
+        found.append(_with_noise(comparison, floor))
+    return ComparisonSet(
+        baseline=RunFacts.of(baseline.name, baseline.header()),
+        candidates=tuple(RunFacts.of(run.name, run.header()) for run in candidates),
+        comparisons=tuple(_with_holm(found)),
+    )
 
 
 def compare_scores(
@@ -103,142 +159,74 @@ def compare_scores(
     Raises:
         PairingError: They have no prompt in common.
     """
-    first = {(s.task, s.prompt_id, s.sample): s for s in baseline}
-    pairs = [
-        (first[key], s) for s in candidate if (key := (s.task, s.prompt_id, s.sample)) in first
-    ]
-    if not pairs:
-        raise PairingError(f"cannot pair {names[0]} with {names[1]}: no prompt in common")
-    differences: list[Difference] = []
-    for task in dict.fromkeys(s.task for _, s in pairs):
-        own = [(a, b) for a, b in pairs if b.task == task]
-        ifeval = [(a.ifeval, b.ifeval) for a, b in own if a.ifeval and b.ifeval]
-        if ifeval:
-            differences += _compare_ifeval(task, ifeval)
-        else:
-            prose = [(a.prose, b.prose) for a, b in own if a.prose and b.prose]
-            ids = [b.prompt_id for _, b in own]
-            differences += _compare_prose(task, prose, ids)
+    pairs = pair_scores(baseline, candidate, names=names)
     return Comparison(
-        baseline=names[0], candidate=names[1], n_pairs=len(pairs), differences=tuple(differences)
+        baseline=names[0],
+        candidate=names[1],
+        n_pairs=len(pairs),
+        differences=tuple(sample.compare() for sample in score_samples(pairs)),
     )
 
 
-def _compare_ifeval(
-    task: str, pairs: Sequence[tuple[IfevalScore, IfevalScore]]
-) -> list[Difference]:
-    from metrics.ifeval import summarise
-
-    before, after = (summarise([pair[side] for pair in pairs]) for side in (0, 1))
-    passes: dict[str, Callable[[IfevalScore], tuple[bool, ...]]] = {
-        "prompt_level_strict_acc": lambda s: (s.prompt_strict,),
-        "inst_level_strict_acc": lambda s: s.strict,
-        "prompt_level_loose_acc": lambda s: (s.prompt_loose,),
-        "inst_level_loose_acc": lambda s: s.loose,
-    }
-    found = []
-    for name, of in passes.items():
-        counts = [(sum(of(a)), sum(of(b)), len(of(a))) for a, b in pairs]
-        totals = [float(n) for _, _, n in counts]
-        difference = stats.paired_ratio_bootstrap(
-            ([float(a) for a, _, _ in counts], totals),
-            ([float(b) for _, b, _ in counts], totals),
-            rng=stats.default_rng(),
-        )
-        moved = [float(b - a) for a, b, _ in counts]
-        if name.startswith("prompt"):
-            lost, won = moved.count(-1.0), moved.count(1.0)
-            p: float | None = stats.mcnemar_exact(lost, won)
-            smallest = stats.smallest_pass_difference(lost + won, len(pairs))
-        else:
-            p = stats.sign_flip_test(moved, rng=stats.default_rng())
-            smallest = None
-        found.append(
-            Difference(
-                metric=f"{task}.{name}",
-                baseline=before[name],
-                candidate=after[name],
-                difference=difference,
-                p_value=p,
-                smallest=smallest,
-            )
-        )
-    return found
-
-
-PROSE_MEANS = (
-    "H",
-    "word_count",
-    "rep3g",
-    "rep3g_whole",
-    "slop_hits",
-    "rhythm",
-    "diversity",
-    "openers",
-)
-"""Prose figures that are means over prompts."""
-
-
-def _compare_prose(
-    task: str, pairs: Sequence[tuple[ProseScore, ProseScore]], prompt_ids: Sequence[str]
-) -> list[Difference]:
-    from metrics.prose import contrast_delta, slop_delta, summarise
-
-    before, after = (
-        summarise([pair[side] for pair in pairs], prompts=prompt_ids) for side in (0, 1)
+def _compare(runs: PairedRuns) -> Comparison:
+    known = _known_figures(runs)
+    comparison = Comparison(
+        baseline=runs.names[0],
+        candidate=runs.names[1],
+        n_pairs=len(runs.pairs),
+        differences=tuple(s.compare(known.get(s.metric)) for s in runs.metric_samples),
+        sanity=tuple(s.compare(known.get(s.metric)) for s in runs.sanity_samples),
+        flips=tuple(find_flips(runs.pairs, runs.prompt_sets)),
     )
-    found = []
-    for name in PROSE_MEANS:
-        first, second = (
-            _mean_by_prompt([getattr(pair[side], name) for pair in pairs], prompt_ids)
-            for side in (0, 1)
-        )
-        moved = stats.paired_differences(first, second)
-        found.append(
-            Difference(
-                metric=f"{task}.{name}",
-                baseline=before[name],
-                candidate=after[name],
-                difference=stats.paired_bootstrap(first, second, rng=stats.default_rng()),
-                p_value=stats.sign_flip_test(moved, rng=stats.default_rng()),
-                smallest=stats.smallest_difference(moved),
-            )
-        )
-    pooled = []
-    for name, delta in (("slop", slop_delta), ("contrast", contrast_delta)):
-        per_text = stats.paired_differences(
-            [getattr(a, name) for a, _ in pairs], [getattr(b, name) for _, b in pairs]
-        )
-        pooled.append(
-            Difference(
-                metric=f"{task}.{name}",
-                baseline=before[name],
-                candidate=after[name],
-                difference=delta([a for a, _ in pairs], [b for _, b in pairs]),
-                p_value=stats.sign_flip_test(per_text, rng=stats.default_rng()),
-                smallest=stats.smallest_difference(per_text),
-            )
-        )
-    return [found[0], *pooled, *found[1:]]
+    notes = notes_on(*runs.headers, comparison, runs.prompt_sets)
+    return comparison.model_copy(update={"notes": notes})
 
 
-def _mean_by_prompt(
-    values: Sequence[float | None], prompt_ids: Sequence[str]
-) -> list[float | None]:
-    """One value a prompt, in the order of first appearance: the mean of its defined samples."""
-    grouped: dict[str, list[float]] = {}
-    for value, prompt in zip(values, prompt_ids, strict=True):
-        own = grouped.setdefault(prompt, [])
-        if value is not None:
-            own.append(value)
-    return [sum(own) / len(own) if own else None for own in grouped.values()]
+def _known_figures(runs: PairedRuns) -> Mapping[str, tuple[Estimate, Estimate]]:
+    """Figures as the runs themselves print them; none where not every answer is paired."""
+    sides = runs.baseline, runs.candidate
+    if any(len(run.scores()) != len(runs.pairs) for run in sides):
+        return {}
+    first, second = (run.summary().metrics for run in sides)
+    return {name: (first[name], second[name]) for name in first if name in second}
 
 
-def _notes(before: RunHeader, after: RunHeader, comparison: Comparison) -> tuple[str, ...]:
-    notes = []
-    if before.machine != after.machine or before.engine != after.engine:
-        notes.append("the runs come from different machines or engine settings")
-    for d in comparison.differences:
-        if d.metric.endswith((".prompt_level_strict_acc", ".H")) and d.baseline.n < 100:
-            notes.append(f"{d.metric}: only {d.baseline.n} prompts; small differences cannot show")
-    return tuple(notes)
+def _with_noise(comparison: Comparison, floor: Mapping[str, float]) -> Comparison:
+    def floored(rows: Sequence[Difference]) -> tuple[Difference, ...]:
+        return tuple(r.model_copy(update={"noise": floor.get(r.metric)}) for r in rows)
+
+    return comparison.model_copy(
+        update={
+            "differences": floored(comparison.differences),
+            "sanity": floored(comparison.sanity),
+        }
+    )
+
+
+def _with_holm(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct each metric's p-values for the number of candidates."""
+    if len(comparisons) < 2:
+        return list(comparisons)
+    corrected: list[dict[str, float]] = [{} for _ in comparisons]
+    rows = [comparison.by_metric() for comparison in comparisons]
+    for metric in rows[0]:
+        tested = [
+            (i, p)
+            for i, own in enumerate(rows)
+            if metric in own and (p := own[metric].p_value) is not None
+        ]
+        for (i, _), p in zip(tested, holm([p for _, p in tested]), strict=True):
+            corrected[i][metric] = p
+
+    def with_p(rows: Sequence[Difference], found: Mapping[str, float]) -> tuple[Difference, ...]:
+        return tuple(r.model_copy(update={"p_holm": found.get(r.metric)}) for r in rows)
+
+    return [
+        comparison.model_copy(
+            update={
+                part: with_p(getattr(comparison, part), found)
+                for part in ("differences", "sanity", "types")
+            }
+        )
+        for comparison, found in zip(comparisons, corrected, strict=True)
+    ]

@@ -4,11 +4,13 @@ A model file and tasks in, a run's completions out. Knows the order of things: c
 tokenise, generate, keep. It never scores: `harness.scoring` does, from the folder alone.
 """
 
+import json
 import struct
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from random import Random
 
@@ -28,6 +30,7 @@ from harness.runs import (
     Usage,
     file_sha256,
 )
+from harness.seen_prompts import fisher_prompts
 from harness.settings import EngineSettings, Sampling, derived_seed
 from harness.thinking import thinking_rule
 from metrics.errors import WeighinError
@@ -201,6 +204,11 @@ def tokenize_prompts(engine: Engine, texts: Sequence[str]) -> list[list[int]]:
     return engine.tokenize(texts, add_special=engine.facts["adds_bos"] and not written)
 
 
+def tokens_hash(prompts: Sequence[Sequence[int]]) -> str:
+    """A hash of prompts as a model reads them: their token ids, prompt by prompt."""
+    return sha256(json.dumps([list(ids) for ids in prompts]).encode()).hexdigest()
+
+
 def _run(
     engine: Engine, model: Path, tasks: Sequence[Task], run: Run, chat: Chat, watcher: Watcher
 ) -> Iterator[list[Completion]]:
@@ -228,6 +236,10 @@ def _run(
         tasks=tuple(_task_settings(task) for task in tasks),
         machine=this_machine(engine.system_info),
         versions=these_versions(),
+        prompt_tokens_sha256={
+            task.prompts.name: tokens_hash(ids) for task, ids in zip(tasks, tokens, strict=True)
+        },
+        fisher_prompts=fisher_prompts(engine.metadata),
     )
     kept = _resume(run, header, [t.prompts for t in tasks])
     waves = plan_waves(tasks, resolved.wave, resolved.order, resolved.looks)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Literal
 
-from harness.compare import Comparison
+from harness.comparison import Comparison
 from harness.runs import Record
 from metrics.errors import WeighinError
 from metrics.stats import Estimate

@@ -1,23 +1,12 @@
-"""The noise floor: what moves between two runs of one file when only the schedule changes.
+"""Noise: what moves between two runs of one file when only the schedule changes.
 
 llama.cpp's outputs depend on what shares the batch, so a difference between two models below this
 one says nothing. Two runs in, counts and differences out.
 """
 
-from harness.compare import Comparison, compare_runs
-from harness.runs import Record, Run
-
-
-class Noise(Record):
-    """Two runs of one file under two orders of the prompts."""
-
-    n_completions: int
-    n_texts_moved: int
-    """Completions that are not the same to the byte."""
-    n_scores_moved: int
-    """Completions with any figure changed."""
-    comparison: Comparison
-    """The two runs, metric by metric; the differences are noise."""
+from harness.compare import compare_runs
+from harness.noise_floor import Noise
+from harness.runs import Run
 
 
 def noise_between(first: Run, second: Run) -> Noise:

@@ -14,9 +14,10 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.prompts import Prompt, PromptSet, load_prompt_set
+from harness.seals import Seal, broken_seal, seal_files
 from harness.settings import EngineSettings, Sampling
 from metrics.errors import WeighinError
 from metrics.ifeval import IfevalScore
@@ -124,6 +125,12 @@ class RunHeader(Record):
     machine: Machine
     versions: Versions
     usage: Usage = Usage()
+    prompt_tokens_sha256: dict[str, str] = Field(default_factory=dict)
+    """By task, a hash of the prompts' token ids as the model reads them; they follow from model,
+    chat and tasks, and tell a candidate's broken tokenizer or template at once."""
+    fisher_prompts: tuple[str, ...] = ()
+    """Digests of the prompts that the build's Fisher was estimated on, where the GGUF names them:
+    `harness.seen_prompts`."""
 
     def differences(self, other: Self, keys: Sequence[str] = IDENTITY) -> list[str]:
         """What differs, as `path: mine != other's`.
@@ -172,6 +179,8 @@ class Summary(Record):
     """By `task.metric`."""
     prose_signature: str | None = None
     """What prose scores depend on besides the texts: lexicon, version, gate; None without prose."""
+    seals: dict[str, Seal] = Field(default_factory=dict)
+    """By name, the files that the figures come from; of `run.json`, what could change a byte."""
 
 
 class Run:
@@ -270,9 +279,25 @@ class Run:
         write_whole(self.folder / "completions.jsonl", _lines(completions))
 
     def write_scores(self, scores: Iterable[Score], summary: Summary) -> None:
-        """Write `scores.jsonl` and `summary.json`."""
+        """Write `scores.jsonl` and `summary.json`, which seals what it was computed from."""
         write_whole(self.folder / "scores.jsonl", _lines(scores))
-        write_whole(self.folder / "summary.json", summary.model_dump_json(indent=2) + "\n")
+        sealed = summary.model_copy(update={"seals": seal_files(self.folder, IDENTITY)})
+        write_whole(self.folder / "summary.json", sealed.model_dump_json(indent=2) + "\n")
+
+    def require_unedited(self, *, to_score: bool = False) -> None:
+        """Refuse a run whose files are no longer those that were scored.
+
+        Args:
+            to_score: As for `broken_seal`; a run that was never scored is then let through.
+
+        Raises:
+            RunError: A file was edited, cut, has grown or is gone.
+        """
+        if to_score and not (self.folder / "summary.json").is_file():
+            return
+        told = broken_seal(self.folder, self.summary().seals, IDENTITY, to_score=to_score)
+        if told is not None:
+            raise RunError(f"{self.folder}: {told}")
 
     def _read(self, name: str) -> str:
         return (self.folder / name).read_text("utf-8")
@@ -297,6 +322,19 @@ def write_whole(path: Path, text: str) -> None:
         raise RunError(
             f"{path}: cannot be written ({error.strerror}); name another --out"
         ) from None
+
+
+def read_record(kind: type[AnyRecord], path: Path) -> AnyRecord:
+    """A record that stands alone in a file.
+
+    Raises:
+        RunError: The file cannot be read, or holds something else.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: cannot be read ({error})") from None
+    return _parse(kind, path, text)
 
 
 def file_sha256(path: Path) -> str:

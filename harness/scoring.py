@@ -32,7 +32,11 @@ def score_run(run: Run, scoring: Scoring | None = None) -> Summary:
     Args:
         run: A run with completions; an unfinished one is scored as far as it goes.
         scoring: Choices; the defaults where None.
+
+    Raises:
+        RunError: What was said or asked was edited after it was scored before.
     """
+    run.require_unedited(to_score=True)
     scores = score_completions(run.header(), run.prompt_sets(), run.completions(), scoring)
     summary = summarise(scores, run.header(), run.completions())
     if any(score.prose is not None for score in scores):

@@ -6,7 +6,7 @@ Records in, rich tables and plain objects out. Fractions become percentages here
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.compare import Comparison
+from harness.comparison import Comparison
 from harness.gates import Verdict
 from metrics.stats import Estimate
 

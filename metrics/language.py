@@ -20,8 +20,8 @@ def other_language(answer: str, prompt: str) -> bool:
     """Is the answer in another language than the prompt?
 
     Args:
-        answer: A completion; one too short to tell (under 20 words, or letters of another script)
-            is in none.
+        answer: A completion; one too short to tell (under 20 different words, or letters of
+            another script) is in none.
         prompt: What was asked. Whoever asks for another language must not be counted.
     """
     told = language(answer)
@@ -36,11 +36,12 @@ def language(text: str, *, at_least: int = MIN_WORDS) -> str | None:
 
     Args:
         text: Markdown and thoughts are taken out.
-        at_least: Words, or letters of a script other than Latin, below which nothing is told.
+        at_least: Different words, or letters of a script other than Latin, below which nothing is
+            told; data and loops have few.
     """
     normal = normalise(text)
     plain = words(normal)
-    if len(plain) + foreign_letters(normal) < at_least:
+    if len(set(plain)) + foreign_letters(normal) < at_least:
         return None
     if english_share(normal, plain) >= ENGLISH_LIMITS[0]:
         return ENGLISH

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.compare import Comparison, compare_runs
+from harness.compare import compare_runs
+from harness.comparison import Comparison
 from harness.evaluate import Chat, Task
 from harness.prompts import load_prompt_set
 from harness.runs import Run

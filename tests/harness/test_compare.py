@@ -2,8 +2,10 @@
 
 import pytest
 
-from harness.compare import Comparison, PairingError, compare_scores, require_pairable
+from harness.compare import compare_scores
+from harness.comparison import Comparison
 from harness.gates import Gate, GateError, judge, parse_gate
+from harness.pairing import PairingError, require_pairable
 from harness.runs import Score
 from harness.tables import figure, verdict_lines
 from metrics.ifeval import IfevalScore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.compare import Comparison, Difference
+from harness.comparison import Comparison, Difference
 from metrics.stats import Estimate
 from search.errors import RecipeError
 from search.objective import Objective, find, parse_constraint, parse_objectives
