@@ -21,9 +21,9 @@ from pydantic import (
     model_validator,
 )
 
+from harness.yamlfile import read_yaml
 from search.errors import RecipeError
 from search.places import Source, resolve
-from search.yamlfile import read_yaml
 
 S_MAX = 2.0
 """Largest scale: beyond twice the adapters' own strength nothing sensible has been seen."""
@@ -372,7 +372,7 @@ def load_recipe(path: Path) -> Recipe:
         RecipeError: not readable, not YAML, an unknown key or a bad value; the message names
             file, line and key.
     """
-    document = read_yaml(path)
+    document = read_yaml(path, RecipeError)
     if not isinstance(document.value, dict):
         raise RecipeError(f"{path}:1: a recipe is a mapping such as `it: FOLDER`")
     try:
