@@ -5,7 +5,8 @@ A GGUF in, clean sentences out; knows nothing of constraints. The run is an ordi
 """
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from harness.evaluate import Chat
@@ -13,17 +14,17 @@ from harness.prompts import Message, Prompt, PromptSet
 from harness.settings import EngineSettings
 from harness.tasks import task_of
 from harness.weigh import weigh
-
 from instructions.requests import SHORT, Request
 
 MAX_TOKENS = 128
 TEMPERATURE = 0.6  # greedily, a model of this size repeats itself
-N_SAMPLES = 2
 
 MIN_WORDS = 4
 MAX_WORDS = 38
+MAX_SAME = 2  # times that one longer word may stand in a sentence
 SAME_SHARE = 0.5  # share of a sentence's words in an earlier one beyond which it repeats it
 
+LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 ODD = re.compile(r'["“”\[\]{}<>*#|/\\_()`~]|:$|\d\)|https?:')
 GREETING = re.compile(
@@ -31,19 +32,23 @@ GREETING = re.compile(
 )
 
 
-def ask(model: Path, requests: Sequence[Request], folder: Path) -> dict[str, list[str]]:
-    """Ask the model every request, twice.
+def ask(
+    model: Path, requests: Sequence[Request], folder: Path, *, samples: int, seed: int
+) -> dict[str, list[str]]:
+    """Ask the model every request, several times.
 
     Args:
         model: The released model's GGUF.
         requests: What to ask.
         folder: Of the run; one that is whole is read, not made again.
+        samples: Answers to each request.
+        seed: Of the sampling.
 
     Returns:
         Request id to its answers, in the order of the samples; answers are cut at MAX_TOKENS.
     """
     prompts = PromptSet(
-        name="requests",
+        name=folder.name,
         kind="prose",
         prompts=tuple(
             Prompt(
@@ -54,7 +59,7 @@ def ask(model: Path, requests: Sequence[Request], folder: Path) -> dict[str, lis
         ),
     )
     task = task_of(
-        prompts, samples=N_SAMPLES, max_tokens=MAX_TOKENS, temperature=TEMPERATURE
+        prompts, samples=samples, seed=seed, max_tokens=MAX_TOKENS, temperature=TEMPERATURE
     )
     run = weigh(model, [task], folder, settings=EngineSettings(), chat=Chat())
     answers: dict[str, list[str]] = {request.id: [] for request in requests}
@@ -67,23 +72,37 @@ def sentences(text: str) -> list[str]:
     """The clean, whole and different sentences of an answer.
 
     Left out are a last sentence that was cut, headings, greetings, list marks, sentences of odd
-    characters or lengths, and whatever mostly repeats an earlier sentence.
+    characters or lengths or with a word too often, and whatever mostly repeats an earlier one.
     """
+    return different(
+        sentence
+        for line in text.split("\n")
+        for sentence in SENTENCE_END.split(LIST_MARK.sub("", line).replace("**", "").strip())
+        if _is_clean(sentence)
+    )
+
+
+def different(sentences: Iterable[str]) -> list[str]:
+    """Those sentences that do not mostly repeat an earlier one."""
     kept: list[str] = []
     seen: list[set[str]] = []
-    for line in text.split("\n"):
-        line = re.sub(r"^\s*(?:[-*•]|\d+[.)])\s*", "", line).replace("**", "").strip()
-        for sentence in SENTENCE_END.split(line):
-            words = re.findall(r"[a-z']+", sentence.lower())
-            if not MIN_WORDS <= len(words) <= MAX_WORDS or ODD.search(sentence):
-                continue
-            if sentence[-1] not in ".!?" or not sentence[0].isupper() or not sentence.isascii():
-                continue
-            if GREETING.match(sentence):
-                continue
-            content = {word for word in words if len(word) > 3}
-            if any(len(content & old) > SAME_SHARE * len(content) for old in seen):
-                continue
+    for sentence in sentences:
+        content = {word for word in _words(sentence) if len(word) > 3}
+        if all(len(content & old) <= SAME_SHARE * len(content) for old in seen):
             kept.append(sentence)
             seen.append(content)
     return kept
+
+
+def _is_clean(sentence: str) -> bool:
+    words = _words(sentence)
+    if not MIN_WORDS <= len(words) <= MAX_WORDS:
+        return False
+    if max(Counter(word for word in words if len(word) > 3).values(), default=0) > MAX_SAME:
+        return False
+    whole = sentence[-1] in ".!?" and sentence[0].isupper() and sentence.isascii()
+    return whole and not ODD.search(sentence) and not GREETING.match(sentence)
+
+
+def _words(sentence: str) -> list[str]:
+    return re.findall(r"[a-z']+", sentence.lower())

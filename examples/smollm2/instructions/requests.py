@@ -460,6 +460,11 @@ FORMS = (
 )
 
 
+LONG_FORMS = ("describe", "story", "letter", "advice", "plan", "blog")
+N_LONG = 6
+"""Requests of each such form that are also answered at length."""
+
+
 def all_requests() -> tuple[Request, ...]:
     """Every request, in a fixed order."""
     return tuple(
@@ -472,3 +477,9 @@ def all_requests() -> tuple[Request, ...]:
         for form in FORMS
         for number, subject in enumerate(form.subjects)
     )
+
+
+def long_requests() -> tuple[Request, ...]:
+    """The requests that are also answered at length."""
+    chosen = {f"{name}-{number:02d}" for name in LONG_FORMS for number in range(N_LONG)}
+    return tuple(request for request in all_requests() if request.id in chosen)
