@@ -1,0 +1,190 @@
+"""`weighin train`: parse, call, print."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.console import JsonFlag, note, print_json, print_rich
+from harness.options import Threads
+from search.errors import TrainingError
+
+if TYPE_CHECKING:
+    from search.training_record import TrainingRecord
+    from search.training_task import TrainingTask
+
+SAVE_EVERY = 50
+
+
+def train(
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="The adapter's folder [where a search looks]."),
+    ] = None,
+    onto: Annotated[
+        str | None, typer.Option(help="Folder or hub id of the model to adapt.")
+    ] = None,
+    data: Annotated[
+        list[Path] | None, typer.Option(help="JSON Lines of messages or text, or .txt; repeatable.")
+    ] = None,
+    subspace: Annotated[Path | None, typer.Option(help="Directions to protect.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="project: none of them is learnt; scale_mask: by importance.")
+    ] = None,
+    rank: Annotated[int | None, typer.Option(min=0, help="Directions to protect [all].")] = None,
+    strength: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Factor on the mask's strength [1].")
+    ] = None,
+    importance: Annotated[
+        Path | None, typer.Option(help="layer_importance.json, or a Fisher file.")
+    ] = None,
+    layer_lr: Annotated[
+        float | None, typer.Option(help="k: a layer learns at (1 - k * importance) [0].")
+    ] = None,
+    r: Annotated[int | None, typer.Option("--r", help="Rank of the factors [16].")] = None,
+    alpha: Annotated[float | None, typer.Option(help="LoRA's alpha [32].")] = None,
+    dropout: Annotated[float | None, typer.Option(help="Of the factors' inputs [0].")] = None,
+    targets: Annotated[
+        str | None, typer.Option(help="Comma-separated linear layers [attention and MLP].")
+    ] = None,
+    layers: Annotated[str | None, typer.Option(help="Such as 0-11,20 [all].")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="[7e-6]")] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="linear, cosine, constant... [linear]")
+    ] = None,
+    warmup: Annotated[float | None, typer.Option(help="Share of the steps [0].")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="AdamW's [0].")] = None,
+    max_grad_norm: Annotated[float | None, typer.Option(help="0 leaves gradients [1].")] = None,
+    epochs: Annotated[float | None, typer.Option(help="[1]")] = None,
+    max_steps: Annotated[int | None, typer.Option(help="In all, over --epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows at once [1].")] = None,
+    gradient_accumulation: Annotated[int | None, typer.Option(help="Batches per step [8].")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest row [6144].")] = None,
+    too_long: Annotated[str | None, typer.Option(help="cut or drop longer rows [cut].")] = None,
+    learn_end: Annotated[
+        bool | None, typer.Option(help="Whether the end of an answer is learnt [yes].")
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float32 or bf16 [bf16 on a GPU, float32 on a CPU].")
+    ] = None,
+    gradient_checkpointing: Annotated[
+        bool | None, typer.Option(help="Less memory, a third more time [no].")
+    ] = None,
+    save_dtype: Annotated[str | None, typer.Option(help="float32 or bf16 [float32].")] = None,
+    seed: Annotated[int | None, typer.Option(help="[0]")] = None,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = SAVE_EVERY,
+    base_name: Annotated[
+        str | None, typer.Option(help="What the adapter calls its base [hub id or folder's name].")
+    ] = None,
+    threads: Threads = None,
+    json: JsonFlag = False,
+) -> None:
+    """Train a LoRA adapter, masked or not; the same command goes on where it stopped."""
+    chosen = {
+        "layer_lr": layer_lr,
+        "r": r,
+        "alpha": alpha,
+        "dropout": dropout,
+        "targets": None if targets is None else tuple(targets.split(",")),
+        "layers": None if layers is None else parse_layers(layers),
+        "learning_rate": learning_rate,
+        "scheduler": scheduler,
+        "warmup": warmup,
+        "weight_decay": weight_decay,
+        "max_grad_norm": max_grad_norm,
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "batch_size": batch_size,
+        "gradient_accumulation": gradient_accumulation,
+        "max_tokens": max_tokens,
+        "too_long": too_long,
+        "learn_end": learn_end,
+        "precision": precision,
+        "gradient_checkpointing": gradient_checkpointing,
+        "save_dtype": save_dtype,
+        "seed": seed,
+    }
+    from search.training import train as train_adapter
+    from search.training_progress import TrainingProgress
+
+    task = _task(
+        settings={name: value for name, value in chosen.items() if value is not None},
+        mask={"mode": mode, "strength": strength},
+        places={
+            "base": onto,
+            "data": None if data is None else tuple(data),
+            "subspace": subspace,
+            "rank": rank,
+            "importance": importance,
+            "threads": threads,
+            "base_name": base_name,
+        },
+    )
+    if out is None:
+        raise TrainingError("nowhere to write the adapter; name a folder with --out")
+    with TrainingProgress(out.name) as progress:
+        record = train_adapter(task, out, save_every=save_every, progress=progress)
+    _show(record, out, as_json=json)
+
+
+def parse_layers(text: str) -> tuple[int, ...]:
+    """Layers as a command line gives them: `0-3,7`.
+
+    Raises:
+        TrainingError: something that is no number and no range.
+    """
+    found: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise TrainingError(f"--layers {text!r}: {part!r} is no layer; write such as 0-11,20")
+        found += range(int(first), int(last or first) + 1)
+    return tuple(sorted(set(found)))
+
+
+def _task(
+    *, settings: dict[str, Any], mask: dict[str, Any], places: dict[str, Any]
+) -> "TrainingTask":
+    from pydantic import ValidationError
+
+    from search.recipe import Mask
+    from search.training_settings import TrainingSettings
+    from search.training_task import TrainingTask
+
+    given = {name: value for name, value in mask.items() if value is not None}
+    if places["base"] is None or not places["data"]:
+        raise TrainingError("name the model with --onto and what to learn with --data, or a recipe")
+    if given and places["subspace"] is None:
+        raise TrainingError(f"--{next(iter(given))} needs a subspace; name its file (--subspace)")
+    try:
+        full = TrainingSettings.model_validate(settings)
+        masked = None
+        if places["subspace"] is not None:
+            masked = Mask.model_validate({**given, "apply": "train"})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-")
+        raise TrainingError(f"{name} {first['input']}: {first['msg'].lower()}") from None
+    return TrainingTask(settings=full, mask=masked, **places)
+
+
+def _show(record: "TrainingRecord", out: Path, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"adapter": str(out), **record.model_dump(mode="json")})
+        return
+    from rich.text import Text
+
+    from search.loss_curve import draw_curve, read_losses
+
+    data = record.data
+    left_out = data.n_dropped + data.n_without_loss
+    print_rich(
+        Text("\n".join(draw_curve(read_losses(out / "loss.csv")))),
+        f"{out}: {record.n_steps} steps, loss {record.first_loss:.3f} at the first, "
+        f"{record.last_loss:.3f} over the last tenth; {record.seconds:.0f} s",
+        f"{data.n_rows} of {data.n_read} rows, {data.n_cut} cut, {left_out} left out; "
+        f"{data.n_tokens} tokens, {data.n_loss_tokens} with loss",
+    )
+    if record.n_masked:
+        print_rich(f"{record.n_masked} of {record.n_factors} factors under the mask")
+    note(f"sha256 {record.adapter_sha256}")

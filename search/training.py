@@ -1,0 +1,295 @@
+"""Training: one LoRA adapter on a checkpoint, from data to a folder that PEFT reads.
+
+Trains what a `TrainingTask` describes with `search.trainer`, and writes the adapter beside its
+place, to be renamed when whole. While it runs it keeps its checkpoints in `OUT.training`, from
+which the same task goes on after it was killed.
+Source: LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685, by PEFT.
+"""
+
+import fcntl
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from harness.machine import package_version
+from harness.runs import file_sha256
+from search.adapter import open_adapter
+from search.disk import sibling
+from search.errors import TrainingError
+from search.factors import Factors, product
+from search.loss_curve import write_curve
+from search.training_data import DataReport, read_rows
+from search.training_record import RECORD_NAME, TrainingPlan, TrainingRecord, card
+from search.training_setup import masks_of, peft_model, reading_of, trainer_of
+from search.training_task import TrainingTask
+
+if TYPE_CHECKING:
+    from search.trainer import MaskedTrainer, NotFiniteError, Step, Watch
+
+PLAN_NAME = "plan.json"
+LOSS_NAME = "loss.csv"
+SAVE_EVERY = 50
+LAST_SHARE = 0.1
+"""Share of the steps whose mean loss is the last loss."""
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+Progress = Callable[["Step", int], None]
+"""Told each step's figures and the number of steps in all."""
+
+
+def train(
+    task: TrainingTask,
+    out: Path,
+    *,
+    save_every: int = SAVE_EVERY,
+    progress: Progress | None = None,
+) -> TrainingRecord:
+    """Train an adapter, or find that it is there already.
+
+    Args:
+        task: What to train.
+        out: The adapter's folder; an adapter of another plan is replaced when the new one is
+            whole.
+        save_every: Optimiser steps between checkpoints; changes nothing in the adapter.
+        progress: Told how far it is.
+
+    Raises:
+        WeighinError: an input is not in order, a loss or gradient is not finite, or there is no
+            memory. Nothing half-written is left at `out`; the last good checkpoint stays.
+    """
+    _check_place(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        known = read_record(out)
+        if known is not None and known.plan == task.plan:
+            return known
+        folder = out.with_name(f"{out.name}.training")
+        record = _train_in(task, folder, out.name, save_every, progress)
+        _put(folder / out.name, out)
+        shutil.rmtree(folder)
+        return record
+
+
+def read_record(folder: Path) -> TrainingRecord | None:
+    """The record of a trained adapter; None where there is none that can be read."""
+    try:
+        return TrainingRecord.model_validate_json((folder / RECORD_NAME).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def _train_in(
+    task: TrainingTask, folder: Path, name: str, save_every: int, progress: Progress | None
+) -> TrainingRecord:
+    """Train in a folder of checkpoints, or go on there; the adapter lies in it at the end."""
+    task.check()
+    rows, report = read_rows(task.data, reading_of(task))
+    _begin(folder, task.plan)
+    with _threads(task), _memory(task):
+        from search.trainer import NotFiniteError, Watch
+
+        model = peft_model(task)
+        masks, n_masked = masks_of(model, task)
+        watch = Watch(folder / LOSS_NAME, progress)
+        trainer = trainer_of(task, model, masks, rows, folder, save_every=save_every, watch=watch)
+        try:
+            trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+        except NotFiniteError as error:
+            raise _broken_off(error, folder) from None
+    return _finish(task, trainer, watch, report, n_masked, folder / name)
+
+
+def _begin(folder: Path, plan: TrainingPlan) -> None:
+    """Make the folder of a training, or see that it is this one's.
+
+    Raises:
+        TrainingError: another training was broken off there.
+    """
+    path = folder / PLAN_NAME
+    text = plan.model_dump_json(indent=1)
+    if folder.exists():
+        try:
+            known = TrainingPlan.model_validate_json(path.read_bytes())
+            differs = known.differences(plan)
+        except (OSError, ValidationError):
+            differs = [f"{PLAN_NAME} cannot be read"]
+        if differs:
+            raise TrainingError(
+                f"{folder} holds another training that was broken off ({differs[0]}); delete it, "
+                "or name another --out"
+            )
+        return
+    beside = sibling(folder, "part")
+    beside.mkdir()
+    (beside / PLAN_NAME).write_text(text, encoding="utf-8")
+    beside.rename(folder)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint; what a kill left of others is removed."""
+    from search.trainer import whole_checkpoints
+
+    whole = whole_checkpoints(folder)
+    for path in set(folder.glob("checkpoint-*")) - set(whole):
+        shutil.rmtree(path)
+    return str(whole[-1]) if whole else None
+
+
+def _broken_off(error: "NotFiniteError", folder: Path) -> TrainingError:
+    from search.trainer import step_of, whole_checkpoints
+
+    whole = whole_checkpoints(folder)
+    if error.what == "loss" and whole and step_of(whole[-1]) == error.step - 1:
+        # the loss came of the weights that this one holds
+        shutil.rmtree(whole.pop())
+    kept = f"the last good checkpoint is {whole[-1]}" if whole else "no checkpoint was made before"
+    return TrainingError(
+        f"the {error.what} is not finite at step {error.step}, so training stopped; {kept}; lower "
+        "learning_rate, or look for broken data"
+    )
+
+
+def _finish(
+    task: TrainingTask,
+    trainer: "MaskedTrainer",
+    watch: "Watch",
+    report: DataReport,
+    n_masked: int,
+    folder: Path,
+) -> TrainingRecord:
+    """Write the adapter's folder: weights, configuration, record, card and loss curve."""
+    shutil.rmtree(folder, ignore_errors=True)
+    name = task.name_of_base
+    n_factors, n_parameters = _save(task, trainer, folder, name)
+    losses = [step["loss"] for step in watch.steps]
+    write_curve(folder / LOSS_NAME, watch.steps)
+    n_last = max(1, round(LAST_SHARE * len(losses)))
+    left, right = _protected(task, folder) if n_masked else (None, None)
+    record = TrainingRecord(
+        plan=task.plan,
+        base=name,
+        weighin=package_version("weighin"),
+        data=report,
+        n_steps=len(losses),
+        n_factors=n_factors,
+        n_masked=n_masked,
+        n_parameters=n_parameters,
+        first_loss=losses[0],
+        last_loss=sum(losses[-n_last:]) / n_last,
+        protected_left=left,
+        protected_right=right,
+        adapter_sha256=file_sha256(folder / "adapter_model.safetensors"),
+        seconds=round(watch.seconds, 1),
+    )
+    (folder / "README.md").write_text(card(record, folder.name), encoding="utf-8")
+    (folder / RECORD_NAME).write_text(record.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    return record
+
+
+def _save(task: TrainingTask, trainer: "MaskedTrainer", folder: Path, name: str) -> tuple[int, int]:
+    """PEFT's own files; returns the number of factors and of their values."""
+    import torch
+
+    factors = [factor for factor in trainer.model.parameters() if factor.requires_grad]
+    if task.settings.save_dtype == "bf16":
+        for factor in factors:
+            factor.data = factor.data.to(torch.bfloat16)
+    trainer.model.save_pretrained(folder, save_embedding_layers=False)
+    # PEFT writes the folder it loaded the base from and keeps the modules as an unordered set
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = name
+    config["target_modules"] = sorted(config["target_modules"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    return len(factors), sum(factor.numel() for factor in factors)
+
+
+def _protected(task: TrainingTask, folder: Path) -> tuple[float | None, float | None]:
+    """Shares of the saved delta's norm along the protected directions of the two sides."""
+    subspace = task.opened_subspace
+    assert subspace is not None
+    adapter = open_adapter(str(folder.resolve()), task.checkpoint)
+    whole = left = right = 0.0
+    for name in adapter.names:
+        if name not in subspace or subspace.stored_rank(name) == 0:
+            continue
+        delta, basis = adapter.factors(name), subspace.basis(name, task.rank)
+        whole += delta.squared_norm()
+        left += Factors(product(basis.left.T, delta.left), delta.right).squared_norm()
+        right += Factors(delta.left, product(delta.right, basis.right)).squared_norm()
+    if whole == 0:
+        return None, None
+    return math.sqrt(max(0.0, left) / whole), math.sqrt(max(0.0, right) / whole)
+
+
+def _check_place(out: Path) -> None:
+    taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if taken and not (out / "adapter_config.json").exists():
+        raise TrainingError(f"{out} is there and is no adapter; name another folder")
+
+
+def _put(folder: Path, out: Path) -> None:
+    """Put a whole adapter in its place, an older one going out of it."""
+    old = sibling(out, "old")
+    if out.exists():
+        out.rename(old)
+    folder.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Wait until no other process trains the same adapter; a killed one lets go by itself."""
+    path = out.with_name(f".{out.name}.lock")
+    while True:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        # whoever had it before has removed the file, so that the lock must be on the new one
+        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+            break
+        os.close(descriptor)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def _threads(task: TrainingTask) -> Iterator[None]:
+    """As many threads as the plan says, since sums depend on how they are split."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(task.plan.machine.threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _memory(task: TrainingTask) -> Iterator[None]:
+    """Turn a lack of memory into one line that says what to lower."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, MemoryError) and not any(
+            words in str(error).lower() for words in NO_MEMORY
+        ):
+            raise
+        settings = task.settings
+        what = "batch_size" if settings.batch_size > 1 else "max_tokens"
+        value = settings.batch_size if settings.batch_size > 1 else settings.max_tokens
+        hint = "" if settings.gradient_checkpointing else ", or set gradient_checkpointing"
+        raise TrainingError(
+            f"not enough memory to train on {task.plan.machine.device}; lower {what} (now {value})"
+            f"{hint}; the same command goes on from the last checkpoint where nothing else changes"
+        ) from None
