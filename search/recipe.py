@@ -156,6 +156,8 @@ class Range(_Record):
     def _ordered(self) -> Self:
         if not self.low <= self.high:
             raise ValueError(f"low {self.low} is above high {self.high}")
+        if self.log and (self.low <= 0 or self.step is not None):
+            raise ValueError("log needs a low above 0, and no step")
         return self
 
 

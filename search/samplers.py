@@ -1,4 +1,4 @@
-"""Samplers: which of Optuna's algorithms proposes a trial's numbers, by name and by seed.
+"""Samplers: which algorithm proposes a trial's numbers, by name and by seed.
 
 A recipe's `search` section and a trial's number in, an Optuna sampler out; knows nothing of what
 the numbers mean. A sampler lives for one trial: its seed comes from the study's seed and the
@@ -9,10 +9,14 @@ import hashlib
 import warnings
 from typing import TYPE_CHECKING
 
-from search.recipe import Search
+from search.errors import RecipeError
+from search.recipe import Range, Search
 
 if TYPE_CHECKING:
     import optuna
+
+NSGA2_POPULATION = 12
+"""Trials of a generation; Optuna's own 50 are more than a whole study here has."""
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -24,6 +28,23 @@ def trial_seed(seed: int, number: int) -> int:
     """
     digest = hashlib.sha256(f"{seed}\0{number}".encode()).digest()
     return int.from_bytes(digest[:4], "little")
+
+
+def check_sampler(search: Search, n_objectives: int) -> None:
+    """Refuse a sampler that cannot propose for this study.
+
+    Raises:
+        RecipeError: CMA-ES with several objectives, or with fewer than two ranges.
+    """
+    if search.sampler != "cmaes":
+        return
+    n_ranges = sum(isinstance(d, Range) and not d.when for d in search.space.values())
+    if n_objectives > 1 or n_ranges < 2:
+        found = f"{n_objectives} objectives" if n_objectives > 1 else f"{n_ranges} such ranges"
+        raise RecipeError(
+            f"sampler cmaes: wants one objective and two ranges without `when`, found {found}; "
+            "take tpe or nsga2"
+        )
 
 
 def sampler_for(search: Search, number: int) -> "optuna.samplers.BaseSampler":
@@ -42,13 +63,20 @@ def sampler_for(search: Search, number: int) -> "optuna.samplers.BaseSampler":
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match search.sampler:
             case "tpe":
-                return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True)
+                return samplers.TPESampler(
+                    seed=seed,
+                    multivariate=True,
+                    group=any(dimension.when for dimension in search.space.values()),
+                    constant_liar=True,
+                )
             case "gp":
-                return samplers.GPSampler(seed=seed)
+                return samplers.GPSampler(seed=seed, warn_independent_sampling=False)
             case "cmaes":
-                return samplers.CmaEsSampler(seed=seed)
+                from search.cma import CmaSampler
+
+                return CmaSampler(seed)
             case "nsga2":
-                return samplers.NSGAIISampler(seed=seed)
+                return samplers.NSGAIISampler(seed=seed, population_size=NSGA2_POPULATION)
             case "random" | "grid":
                 # a grid's points are all waiting already, so nothing is drawn
                 return samplers.RandomSampler(seed=seed)
