@@ -4,11 +4,11 @@ Each parses, calls one function and prints; heavy imports wait until a command r
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from harness.console import JsonFlag, note, print_json
+from harness.console import JsonFlag, note, print_json, print_rich
 
 PROGRESS_STEP = 0.1
 """Share of the file between two lines of progress."""
@@ -91,10 +91,19 @@ def inspect(
     from search.describe import describe
 
     found = describe(path)
+    lines = [f"{key}: {value}" for key, value in found.items() if value is not None]
+    parts: list[Any] = []
+    if found["kind"] == "subspace":
+        from search.subspace_view import by_kind, by_layer, spectra, view_subspace
+
+        weights = view_subspace(path)
+        found["weights"] = [weight.model_dump() for weight in weights]
+        parts = [*spectra(weights), by_kind(weights), by_layer(weights)]
     if json:
         print_json(found)
-    else:
-        print("\n".join(f"{key}: {value}" for key, value in found.items() if value is not None))
+        return
+    print("\n".join(lines))
+    print_rich(*parts)
 
 
 class _Progress:

@@ -89,11 +89,11 @@ def factorise(
     import torch
 
     matrix = delta if delta.shape[0] >= delta.shape[1] else delta.T
-    size = matrix.shape[1]
+    shape = (delta.shape[0], delta.shape[1])
     squared_norm = sum(float(block.square().sum()) for _, block in _blocks(matrix))
     if squared_norm == 0:
-        return _empty(delta, None)
-    if size <= exact_up_to:
+        return no_directions(shape, None)
+    if min(shape) <= exact_up_to:
         left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
         left, values, right = left[:, :rank], values[:rank], right[:rank].T
     else:
@@ -101,7 +101,7 @@ def factorise(
         left, values, right = _ritz(matrix, _gram(matrix, rank) if found is None else found)
     kept = _above(values, floor, squared_norm, matrix)
     if kept == 0:
-        return _empty(delta, 0.0)
+        return no_directions(shape, 0.0)
     left, values, right = left[:, :kept], values[:kept], right[:, :kept]
     captured = min(1.0, float(values.square().sum()) / squared_norm)
     if matrix is not delta:
@@ -111,6 +111,30 @@ def factorise(
     stored = [part.T.float().contiguous() for part in (left * signs, right * signs)]
     values = values.float()
     return Directions(stored[0], values, stored[1], captured, _error(delta, *stored, values))
+
+
+def no_directions(shape: tuple[int, ...], captured: float | None) -> Directions:
+    """What is kept of a matrix [d_out, d_in] that holds nothing, or nothing but rounding."""
+    import torch
+
+    left, right = torch.zeros(0, shape[0]), torch.zeros(0, shape[1])
+    return Directions(left, torch.zeros(0), right, captured, error=0.0)
+
+
+def peak_bytes(shape: tuple[int, ...], rank: int) -> int:
+    """About what `factorise` holds at once at most, the matrix included.
+
+    Args:
+        shape: (d_out, d_in).
+        rank: As asked for.
+    """
+    large, small = max(shape[0], shape[1]), min(shape[0], shape[1])
+    if small <= EXACT_UP_TO:
+        # the matrix in float64, LAPACK's copy, and U
+        return large * small * (4 + 3 * 8) + small * small * 5 * 8
+    iterates = int(1.5 * KRYLOV_SHARE * small) * (large + small) * 8
+    gram = 4 * small * small * 8
+    return large * small * 4 + max(iterates, gram) + 4 * min(rank, small) * (large + small) * 8
 
 
 def _krylov(
@@ -232,15 +256,6 @@ def _error(
     forward = (_times(delta, v) - u * s).norm()
     backward = (_transposed_times(delta, u) - v * s).norm()
     return float(max(forward, backward) / s.norm())
-
-
-def _empty(delta: "torch.Tensor", captured: float | None) -> Directions:
-    import torch
-
-    d_out, d_in = delta.shape
-    return Directions(
-        torch.zeros(0, d_out), torch.zeros(0), torch.zeros(0, d_in), captured, error=0.0
-    )
 
 
 def _blocks(matrix: "torch.Tensor") -> "Iterator[tuple[slice, torch.Tensor]]":

@@ -86,6 +86,12 @@ class SubspaceFile:
         """Directions stored for a weight."""
         return self.file.tensors[f"{name}.U"].shape[0]
 
+    def values(self, name: str) -> tuple[float, ...] | None:
+        """Singular values of a weight, falling; None where the file leaves them out."""
+        if f"{name}.S" not in self.file.tensors:
+            return None
+        return tuple(self.file.rows(f"{name}.S").tolist())
+
     def basis(self, name: str, rank: int | None) -> Basis:
         """The top directions of a weight.
 
