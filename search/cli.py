@@ -7,7 +7,13 @@ import typer
 from harness import commands_compare, commands_eval, commands_kld, commands_noise, commands_score
 from harness.commands_lexicon import lexicon_app
 from harness.console import run_app
-from search import commands_build, commands_search, commands_subspace, commands_train
+from search import (
+    commands_build,
+    commands_fisher,
+    commands_search,
+    commands_subspace,
+    commands_train,
+)
 
 app = typer.Typer(
     name="weighin",
@@ -20,6 +26,7 @@ app = typer.Typer(
 app.command()(commands_build.baseline)
 app.command()(commands_build.build)
 app.command()(commands_build.inspect)
+app.command()(commands_fisher.fisher)
 app.command()(commands_subspace.subspace)
 app.command()(commands_train.train)
 app.command()(commands_search.search)

@@ -36,3 +36,7 @@ class StorageError(WeighinError):
 
 class StudyError(WeighinError):
     """A study that is not there, or is bound to something else."""
+
+
+class FisherError(WeighinError):
+    """A Fisher estimate that cannot be made as asked, or that broke off."""

@@ -56,6 +56,24 @@ class FisherHeader(BaseModel):
     n_tokens: int
     """Tokens that the loss was taken on, in all."""
 
+    prompt_texts_sha256: tuple[str, ...] = ()
+    """Hash of each prompt's text, so that it is known again under another id."""
+
+    n_cut: int = 0
+    """Prompts that were longer than `max_tokens` and lost their end."""
+
+    n_dropped: int = 0
+    """Prompts that were left out: too long, or without a token for the loss."""
+
+    chat_template_sha256: str | None = None
+    """Hash of the chat template; None where it is not known."""
+
+    seed: int | None = None
+    """Of drawn tokens; None unless the loss is on them."""
+
+    precision: Literal["float32", "bf16"] | None = None
+    """Arithmetic of the gradients; None where it is not known. The sums are float32."""
+
     extremes: dict[str, tuple[float, float]]
     """Smallest and largest value per tensor."""
 

@@ -1,0 +1,61 @@
+"""Fisher overlap: whether a model is judged on prompts that its Fisher was made of.
+
+A Fisher's header and prompt sets in, shared prompts out; runs nothing.
+Source: DESIGN, Formulas: the two must not overlap unless the user says so.
+"""
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+
+from harness.prompts import Prompt, PromptSet
+from search.fisher_file import FisherHeader
+
+
+def text_sha256(prompt: Prompt) -> str:
+    """Hash of what user and assistant say in a prompt, whatever its id and system message."""
+    said = [[m.role, m.content.strip()] for m in prompt.messages if m.role != "system"]
+    return sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
+
+
+def shared_prompts(header: FisherHeader, sets: Sequence[PromptSet]) -> dict[str, tuple[str, ...]]:
+    """Prompts of an evaluation that a Fisher was made of.
+
+    Args:
+        header: The Fisher's; one without hashes of the texts is compared by prompt ids.
+        sets: What is asked in the evaluation.
+
+    Returns:
+        Ids of the shared prompts by set, as the evaluation calls them; only sets that have some.
+    """
+    texts, ids = set(header.prompt_texts_sha256), set(header.prompt_ids)
+    found = {}
+    for asked in sets:
+        shared = tuple(
+            prompt.id
+            for prompt in asked.prompts
+            if (text_sha256(prompt) in texts if texts else prompt.id in ids)
+        )
+        if shared:
+            found[asked.name] = shared
+    return found
+
+
+def overlap_note(header: FisherHeader | None, sets: Sequence[PromptSet]) -> str | None:
+    """What a reader of the figures must know of the Fisher's prompts; None where all is well.
+
+    Args:
+        header: The Fisher's; None for a file that does not say what it was made of.
+        sets: What is asked in the evaluation.
+    """
+    if header is None:
+        return "the Fisher file does not name its prompts, so they may be among those asked here"
+    shared = shared_prompts(header, sets)
+    if not shared:
+        return None
+    parts = [
+        f"{len(shared[asked.name])} of {len(asked.prompts)} prompts of {asked.name}"
+        for asked in sets
+        if asked.name in shared
+    ]
+    return f"the Fisher was made of {' and '.join(parts)} that are asked here"
