@@ -18,6 +18,7 @@ from search.checkpoint import Checkpoint
 from search.disk import check_room, sibling
 from search.errors import BuildError, IngredientError
 from search.fisher_file import FisherFile, read_header
+from search.fisher_groups import free_memory
 from search.subspace import EXACT_UP_TO, Directions, factorise, no_directions, peak_bytes
 from search.subspace_file import METADATA_KEY, SubspaceHeader
 from search.subspace_source import EMBEDDINGS, Source, delta_source, fisher_source
@@ -253,9 +254,7 @@ def _part(parts: Path, place: int) -> Path:
 
 
 def _check_memory(it: Checkpoint, source: Source, rank: int) -> None:
-    import psutil
-
-    free = psutil.virtual_memory().available
+    free = free_memory("cpu")
     for name in source.names:
         shape = it.stored(name).shape
         if peak_bytes(shape, rank) > free and not source.same(name):
