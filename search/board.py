@@ -130,7 +130,7 @@ def _best_json(best: TrialRow, bench: Bench) -> dict[str, Any]:
 
 
 def _metrics(bench: Bench, row: TrialRow) -> Mapping[str, Estimate]:
-    if row.run is None:
+    if row.run is None or not row.whole:
         return {}
     return Run.open(bench.run_folder(row.run)).summary().metrics
 

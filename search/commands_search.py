@@ -1,13 +1,28 @@
-"""`weighin search`: parse, call, print."""
+"""`weighin search` and `weighin worker`: parse, call, print."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.commands_eval import DEFAULT_RESULTS
-from harness.console import JsonFlag, note, print_json, print_rich
+from harness.console import EXIT_INTERRUPTED, JsonFlag, note, print_json, print_rich
 from harness.options import IfevalData
+
+if TYPE_CHECKING:
+    from search.builds import Keep
+    from search.study import Study, TrialRow
+    from search.trial import Bench
+
+StorageUrl = Annotated[
+    str | None, typer.Option(help="Optuna storage URL [SQLite in the study's folder].")
+]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", "-o", help="The study's folder [results/NAME].")
+]
+KeepBuilds = Annotated[
+    str | None, typer.Option("--keep", help="Builds to keep: best, all or a number.")
+]
 
 
 def search(
@@ -16,42 +31,111 @@ def search(
         int | None, typer.Option(min=1, help="Trials in all, earlier sessions' included.")
     ] = None,
     ifeval_data: IfevalData = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The study's folder [results/NAME].")
+    out: OutFolder = None,
+    storage: StorageUrl = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(help="Where runs are kept: s3://BUCKET or a folder [in the study's folder]."),
     ] = None,
-    storage: Annotated[
-        str | None, typer.Option(help="Optuna storage URL [SQLite in the study's folder].")
-    ] = None,
+    keep: KeepBuilds = None,
+    accept_changes: Annotated[
+        bool, typer.Option("--accept-changes", help="Go on although ingredients have changed.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Search for the best merge; the same command goes on where it stopped."""
-    from search.board import study_json, study_table, verdict
-    from search.prepare import prepare
+    from search.joining import attach, bench_parts, make_bench
     from search.recipe import load_recipe
-    from search.study import fingerprint_of, open_study, run_trials, sweep_builds
-    from search.trial import Bench, tasks_of_recipe, weigh_numbers
+    from search.study import default_url, open_study
 
     loaded = load_recipe(recipe)
     name = recipe.resolve().parent.name if recipe.stem == "recipe" else recipe.stem
     folder = out or DEFAULT_RESULTS / name
-    tasks = tasks_of_recipe(loaded, ifeval_data)
+    kept = _keep(keep, loaded.search.keep)
+    bench = make_bench(loaded, folder, ifeval_data=ifeval_data)
     folder.mkdir(parents=True, exist_ok=True)
     study = open_study(
         loaded,
-        name=folder.name,
-        storage=storage or f"sqlite:///{folder / 'study.db'}",
-        fingerprint=fingerprint_of(loaded, tasks),
+        name=folder.resolve().name,
+        storage=storage or default_url(folder),
+        default_storage=storage is None,
+        parts=bench_parts(bench),
+        n_trials=trials or loaded.search.trials,
+        artifacts=artifacts,
+        ifeval_data=ifeval_data,
+        accept=accept_changes,
     )
-    n_trials = trials or loaded.search.trials
-    bench = Bench(prepare(loaded), tasks, folder)
-    baseline = bench.baseline_run()
-    for row in run_trials(
-        study, n_trials, lambda numbers, n: weigh_numbers(bench, numbers, f"trial {n}")
-    ):
-        note(f"trial {row.number}: {row.state} {row.values or row.error}")
-        sweep_builds(bench, study)
+    study.record.write(folder)
+    _work(study, attach(bench, study), kept, as_json=as_json)
+
+
+def worker(
+    study: Annotated[str, typer.Argument(help="The study's name in the storage, or its folder.")],
+    storage: StorageUrl = None,
+    recipe: Annotated[
+        Path | None, typer.Option(help="This machine's recipe, where files lie elsewhere.")
+    ] = None,
+    ifeval_data: IfevalData = None,
+    out: OutFolder = None,
+    keep: KeepBuilds = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Help a search from another process or machine, until its trials are spent."""
+    from search.joining import open_bench
+    from search.recipe import load_recipe
+    from search.study import load_study
+
+    opened = load_study(study, storage)
+    folder = out or (Path(study) if storage is None else DEFAULT_RESULTS / opened.name)
+    kept = _keep(keep, opened.recipe.search.keep)
+    loaded = None if recipe is None else load_recipe(recipe)
+    bench = open_bench(opened, folder, recipe=loaded, ifeval_data=ifeval_data)
+    folder.mkdir(parents=True, exist_ok=True)
+    _work(opened, bench, kept, as_json=as_json)
+
+
+def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> None:
+    """Work on a study until there is nothing left to do, and print what it says."""
+    from search.board import study_json, study_table, verdict
+    from search.builds import sweep_builds
+    from search.interrupt import Interrupt
+    from search.lease import this_process
+    from search.shared_baseline import shared_baseline
+    from search.storage import storage_errors
+    from search.work import run_trials
+
+    me = this_process()
+    with storage_errors(study.url), Interrupt() as interrupt:
+        baseline = shared_baseline(study, bench, me=me, interrupt=interrupt)
+        if baseline is not None:
+            bench.require_figures(baseline)
+            for row in run_trials(study, bench, me=me, interrupt=interrupt):
+                note(f"trial {row.number}: {_said(row)}")
+                sweep_builds(bench.folder / "builds", study, keep)
+    if interrupt.asked or baseline is None:
+        note("stopped; the same command goes on from here")
+        raise typer.Exit(EXIT_INTERRUPTED)
     if as_json:
         print_json(study_json(study, bench, baseline))
         return
     print_rich(study_table(study, bench, baseline))
     typer.echo(verdict(study, bench))
+
+
+def _keep(asked: str | None, of_recipe: "Keep") -> "Keep":
+    from search.builds import parse_keep
+
+    return of_recipe if asked is None else parse_keep(asked)
+
+
+def _said(row: "TrialRow") -> str:
+    """What became of a trial, for the line that tells of it."""
+    if row.repeats is not None:
+        return f"the same build as trial {row.repeats}"
+    if row.error is not None:
+        return f"failed ({row.failure}): {row.error}"
+    if row.stopped is not None:
+        return f"stopped: {row.stopped}"
+    assert row.values is not None
+    figures = ", ".join(f"{value:+.3f}" for value in row.values)
+    return figures if row.feasible else f"{figures}, breaks a constraint"

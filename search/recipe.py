@@ -242,7 +242,7 @@ class Task(_Record):
     """Built-in set by name, or a JSONL file; None takes the task's default."""
 
     limit: Annotated[int, Field(ge=1)] | None = None
-    """Prompts to use; None means all."""
+    """Prompts to use, of each half where some are held back; None means all."""
 
     samples: Annotated[int, Field(ge=1)] = 1
     """Answers per prompt."""
@@ -274,7 +274,10 @@ class Evaluate(_Record):
     """Whether the chat template is asked for a thought first."""
 
     seed: int = 0
-    """Seed of sampled answers."""
+    """Seed of sampled answers, of limits, of halves and of the order of prompts."""
+
+    confirm: bool = True
+    """Whether half of each prompt set is held back from the search, to confirm its choice on."""
 
 
 class Recipe(_Record):

@@ -59,7 +59,9 @@ def without_password(url: str) -> str:
         return url
     try:
         at = make_url(url)
-        plain = URL.create(at.drivername, at.username, None, at.host, at.port, at.database, at.query)
+        plain = URL.create(
+            at.drivername, at.username, None, at.host, at.port, at.database, at.query
+        )
         return plain.render_as_string(hide_password=False)
     except (ArgumentError, ValueError):
         raise StorageError(

@@ -1,18 +1,22 @@
 """The study with Optuna and SQLite for real; only the weighing is a formula."""
 
+import errno
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.runs import Run
 from metrics.errors import WeighinError
-from search.errors import RecipeError
+from search.errors import DiskFullError, RecipeError, StudyError
+from search.interrupt import Interrupt
+from search.lease import Owner, Pulse, this_process
 from search.recipe import Number, Recipe
-from search.study import Study, TrialRow, open_study, run_trials
-from search.trial import Outcome
+from search.study import Study, TrialRow, default_url, load_study, open_study
+from search.work import Assignment, Outcome, run_trials
 
-from .test_objective import COMPARISON, row
+QUICK = Pulse(beat_s=0.05, grace_s=0.3, settle_s=0.02)
+LIMIT = "ifeval.prompt_level_strict_acc >= baseline - 0.05"
 
 
 def recipe(**search: Any) -> Recipe:
@@ -24,47 +28,72 @@ def recipe(**search: Any) -> Recipe:
             "adapters": ["a"],
             "heal": {"adapter": "h"},
             "merge": {"s": 0.3, "alpha": 0.3},
-            "search": {
-                "space": space,
-                "subject_to": ["ifeval.prompt_level_strict_acc >= baseline - 0.05"],
-                **search,
-            },
+            "search": {"space": space, "subject_to": [LIMIT], **search},
         }
     )
 
 
-def weigh(numbers: dict[str, Number], _number: int) -> Outcome:
-    """H peaks at s = 0.6; IFEval falls by 0.1 s."""
-    s = float(numbers["s"])
-    found = COMPARISON.model_copy(
-        update={
-            "differences": (
-                row("ifeval.prompt_level_strict_acc", 0.8, 0.8 - 0.1 * s),
-                row("prose.H", 50.0, 55.0 - 10 * (s - 0.6) ** 2),
-            )
-        }
-    )
-    return Outcome("build", "0" * 64, Path("b.gguf"), Run(Path("run")), found)
+class Formula:
+    """A bench whose builds are points: H peaks at s = 0.6, and IFEval falls by 0.1 s."""
+
+    def __init__(self, then: Callable[[Assignment], None] = lambda _given: None) -> None:
+        self.then = then
+        self.weighed: list[int] = []
+
+    def build_name(self, numbers: Mapping[str, Number]) -> str:
+        return "-".join(f"{name}{value}" for name, value in numbers.items())
+
+    def weigh_trial(self, given: Assignment) -> Outcome:
+        self.weighed.append(given.number)
+        self.then(given)
+        given.check()
+        s = float(given.numbers["s"])
+        return Outcome(
+            values=(5.0 - 10 * (s - 0.6) ** 2,),
+            violations={LIMIT: 0.1 * s - 0.05},
+            sha256="0" * 64,
+            run=given.build,
+            n_tokens=100,
+        )
 
 
-def opened(folder: Path, fingerprint: str = "f", **search: Any) -> Study:
+def opened(folder: Path, n: int = 6, parts: dict[str, str] | None = None, **search: Any) -> Study:
+    folder.mkdir(exist_ok=True)
     return open_study(
         recipe(**search),
         name="demo",
-        storage=f"sqlite:///{folder / 'study.db'}",
-        fingerprint=fingerprint,
+        storage=default_url(folder),
+        parts=parts or {"it": "sha256 " + "1" * 64},
+        n_trials=n,
+        default_storage=True,
     )
 
 
+def worked(
+    study: Study, bench: Formula | None = None, *, me: Owner | None = None
+) -> list[TrialRow]:
+    with Interrupt() as interrupt:
+        return list(
+            run_trials(
+                study,
+                bench or Formula(),
+                me=me or this_process(),
+                interrupt=interrupt,
+                pulse=QUICK,
+            )
+        )
+
+
 def finished(folder: Path, n: int, **search: Any) -> list[TrialRow]:
-    study = opened(folder, **search)
-    list(run_trials(study, n, weigh))
+    study = opened(folder, n, **search)
+    worked(study)
     return study.rows()
 
 
-def test_the_recipes_own_point_comes_first(tmp_path: Path) -> None:
-    (first,) = finished(tmp_path, 1)
+def test_the_recipes_own_point_comes_first_then_the_baselines(tmp_path: Path) -> None:
+    first, second = finished(tmp_path, 2)
     assert first.params == {"s": 0.3, "alpha": 0.3}
+    assert second.params == {"s": 0.0, "alpha": 0.0}
 
 
 def test_more_trials_continue_the_same_study(tmp_path: Path) -> None:
@@ -75,87 +104,23 @@ def test_more_trials_continue_the_same_study(tmp_path: Path) -> None:
     assert finished(tmp_path, 6) == more
 
 
+class Killed(BaseException):
+    """Stands for a process that ends in the middle of a trial."""
+
+
+def dead_process() -> Owner:
+    """An owner on this machine whose process is no more."""
+    return this_process().model_copy(update={"id": "dead", "pid": 2**22 + 1})
+
+
 @pytest.mark.parametrize("stop_at", [0, 2, 4])
-def test_a_stopped_study_proposes_what_an_unstopped_one_does(tmp_path: Path, stop_at: int) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    whole.mkdir()
-    stopped.mkdir()
+def test_a_stopped_study_goes_on_under_the_trials_own_number(tmp_path: Path, stop_at: int) -> None:
+    def kill(given: Assignment) -> None:
+        if given.number == stop_at:
+            raise Killed
 
-    def killed(numbers: dict[str, Number], number: int) -> Outcome:
-        if number == stop_at:
-            raise KeyboardInterrupt
-        return weigh(numbers, number)
-
-    with pytest.raises(KeyboardInterrupt):
-        list(run_trials(opened(stopped), 6, killed))
-    assert opened(stopped).rows()[stop_at].state == "running"
-    assert finished(stopped, 6) == finished(whole, 6)
-
-
-def test_a_study_killed_before_its_first_number_is_gone_on_with(tmp_path: Path) -> None:
-    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    whole.mkdir()
-    stopped.mkdir()
-    finished(stopped, 2)
-    opened(stopped).optuna.ask()
-    assert finished(stopped, 4) == finished(whole, 4)
-
-
-def test_best_is_the_best_that_keeps_the_constraint(tmp_path: Path) -> None:
-    study = opened(tmp_path, space={"s": {"choices": [0.4, 0.6]}}, sampler="grid")
-    list(run_trials(study, 2, weigh))
-    best = study.best()
-    # 0.6 has the higher H but loses 0.06 of the 0.05 that are allowed
-    assert best is not None
-    assert best.params["s"] == 0.4
-    assert sorted(r.feasible for r in study.rows()) == [False, True]
-
-
-def test_no_best_where_nothing_is_feasible(tmp_path: Path) -> None:
-    study = opened(tmp_path, space={"s": {"choices": [0.9]}}, sampler="grid")
-    list(run_trials(study, 1, weigh))
-    assert study.best() is None
-
-
-def test_a_failed_trial_is_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
-    def flaky(numbers: dict[str, Number], number: int) -> Outcome:
-        if number == 1:
-            raise WeighinError("out of memory")
-        return weigh(numbers, number)
-
-    rows = list(run_trials(opened(tmp_path), 4, flaky))
-    assert [r.state for r in rows] == ["complete", "fail", "complete", "complete"]
-    assert rows[1].error == "out of memory"
-
-
-def test_three_failures_in_a_row_stop_the_search(tmp_path: Path) -> None:
-    def broken(_numbers: dict[str, Number], _number: int) -> Outcome:
-        raise WeighinError("no such file")
-
-    with pytest.raises(WeighinError, match="3 trials failed in a row, the last: no such file"):
-        list(run_trials(opened(tmp_path), 9, broken))
-    assert len(opened(tmp_path).rows()) == 3
-
-
-def test_a_study_made_for_something_else_is_refused(tmp_path: Path) -> None:
-    opened(tmp_path)
-    with pytest.raises(RecipeError, match="made for another recipe"):
-        opened(tmp_path, fingerprint="g")
-
-
-def test_a_grid_is_walked_once(tmp_path: Path) -> None:
-    space = {"s": {"low": 0, "high": 1, "step": 0.5}, "alpha": {"choices": [0.0, 0.6]}}
-    rows = finished(tmp_path, 99, space=space, sampler="grid")
-    assert [tuple(r.params.values()) for r in rows] == [
-        (s, alpha) for s in (0.0, 0.5, 1.0) for alpha in (0.0, 0.6)
-    ]
-
-
-def test_a_grid_without_steps_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"search\.space\.s: a grid needs a step"):
-        opened(tmp_path, sampler="grid")
-
-
-def test_an_empty_space_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="nothing to search"):
-        opened(tmp_path, space={})
+    study = opened(tmp_path / "stopped")
+    with pytest.raises(Killed):
+        worked(study, Formula(kill), me=dead_process())
+    assert study.rows()[stop_at].state == "running"
+    assert finished(tmp_path / "stopped", 6) == finished(tmp_path / "whole", 6)
