@@ -25,6 +25,7 @@ from search.disk import sibling
 from search.errors import TrainingError
 from search.factors import Factors, product
 from search.loss_curve import write_curve
+from search.names import layer_of
 from search.training_data import DataReport, read_rows
 from search.training_record import RECORD_NAME, TrainingPlan, TrainingRecord, card
 from search.training_setup import masks_of, peft_model, reading_of, trainer_of
@@ -176,6 +177,7 @@ def _finish(
         plan=task.plan,
         base=name,
         weighin=package_version("weighin"),
+        machine=task.machine,
         data=report,
         n_steps=len(losses),
         n_factors=n_factors,
@@ -218,7 +220,7 @@ def _protected(task: TrainingTask, folder: Path) -> tuple[float | None, float | 
     adapter = open_adapter(str(folder.resolve()), task.checkpoint)
     whole = left = right = 0.0
     for name in adapter.names:
-        if name not in subspace or subspace.stored_rank(name) == 0:
+        if name not in subspace or task.strength(layer_of(name)) == 0:
             continue
         delta, basis = adapter.factors(name), subspace.basis(name, task.rank)
         whole += delta.squared_norm()
@@ -264,11 +266,11 @@ def _alone(out: Path) -> Iterator[None]:
 
 @contextmanager
 def _threads(task: TrainingTask) -> Iterator[None]:
-    """As many threads as the plan says, since sums depend on how they are split."""
+    """As many threads as the task says, since sums depend on how they are split."""
     import torch
 
     before = torch.get_num_threads()
-    torch.set_num_threads(task.plan.machine.threads or before)
+    torch.set_num_threads(task.machine.threads or before)
     try:
         yield
     finally:
@@ -290,6 +292,6 @@ def _memory(task: TrainingTask) -> Iterator[None]:
         value = settings.batch_size if settings.batch_size > 1 else settings.max_tokens
         hint = "" if settings.gradient_checkpointing else ", or set gradient_checkpointing"
         raise TrainingError(
-            f"not enough memory to train on {task.plan.machine.device}; lower {what} (now {value})"
+            f"not enough memory to train on {task.machine.device}; lower {what} (now {value})"
             f"{hint}; the same command goes on from the last checkpoint where nothing else changes"
         ) from None

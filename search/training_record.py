@@ -15,7 +15,6 @@ from search.training_data import DataReport
 from search.training_settings import TrainingSettings
 
 RECORD_NAME = "training.json"
-KEY_LENGTH = 16
 
 
 class _Record(BaseModel):
@@ -42,20 +41,25 @@ class MaskPlan(_Record):
     """Of the file."""
 
 
-class Machine(_Record):
-    """What the last bits of a training depend on besides its plan."""
+class Libraries(_Record):
+    """Versions of what trains."""
 
-    device: str
-    """`cpu`, or the GPU's name."""
-    threads: int | None
-    """Threads of a CPU; sums are split among them."""
     torch: str
     transformers: str
     peft: str
 
 
+class Machine(_Record):
+    """What the last bits of an adapter depend on besides its plan."""
+
+    device: str
+    """`cpu`, or the GPU's name."""
+    threads: int | None
+    """Threads of a CPU, among which sums are split; None on a GPU."""
+
+
 class TrainingPlan(_Record):
-    """Everything that could change the adapter."""
+    """Everything that could change the adapter, but for the machine's last bits."""
 
     schema_version: Literal[1] = 1
     base_sha256: str
@@ -64,16 +68,17 @@ class TrainingPlan(_Record):
     """Of the tokenizer's files and the chat template."""
     data: tuple[DataFile, ...]
     settings: TrainingSettings
+    """With the precision that `auto` stood for."""
     mask: MaskPlan | None
     importance: dict[int, float] | None
     """Importance by layer, 0 to 1, where the mask or the rates use it."""
-    machine: Machine
+    libraries: Libraries
 
     @property
     def key(self) -> str:
         """A hash that two trainings share when their adapters are the same."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:KEY_LENGTH]
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def differences(self, other: "TrainingPlan") -> list[str]:
         """Fields that differ, as `settings.r: mine != theirs`."""
@@ -93,6 +98,8 @@ class TrainingRecord(_Record):
     """What adapter_config.json calls the base."""
     weighin: str
     """Version of weighin."""
+    machine: Machine
+    """Where it was trained, or trained last."""
     data: DataReport
     n_steps: int
     n_factors: int
@@ -163,8 +170,9 @@ def card(record: TrainingRecord, name: str) -> str:
         "mask": _mask_line(record),
         "loss": f"{record.first_loss:.3f} at step 1, {record.last_loss:.3f} over the last tenth "
         "of the steps; every step in [loss.csv](loss.csv)",
-        "made with": f"weighin {record.weighin}, torch {plan.machine.torch}, transformers "
-        f"{plan.machine.transformers}, peft {plan.machine.peft}, on {plan.machine.device}",
+        "made with": f"weighin {record.weighin}, torch {plan.libraries.torch}, transformers "
+        f"{plan.libraries.transformers}, peft {plan.libraries.peft}, {settings.precision} on "
+        f"{record.machine.device}",
     }
     table = "\n".join(f"| {key} | {value} |" for key, value in rows.items())
     return (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from search.errors import TrainingError
 from search.training_data import Reading, Row, collate
-from search.training_task import CPU, TrainingTask
+from search.training_task import TrainingTask
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
 CHECKPOINTS_KEPT = 2
 """Of a training that runs: the newest is not known to be good until a loss came of it."""
-
-
-def is_bf16(task: TrainingTask) -> bool:
-    """Whether products are in bf16; the factors and sums stay float32."""
-    precision = task.settings.precision
-    return precision == "bf16" or (precision == "auto" and task.plan.machine.device != CPU)
 
 
 def reading_of(task: TrainingTask) -> Reading:
@@ -56,10 +50,9 @@ def peft_model(task: TrainingTask) -> "PeftModel":
     from search.text_model import load_text_model
 
     settings = task.settings
-    on_gpu = task.plan.machine.device != CPU
     # a CPU multiplies in bf16 from weights that are float32
-    precision: Precision = "bf16" if is_bf16(task) and on_gpu else "float32"
-    base = load_text_model(task.checkpoint, precision, "cuda" if on_gpu else CPU)
+    precision: Precision = "float32" if task.on_cpu else task.precision
+    base = load_text_model(task.checkpoint, precision, "cpu" if task.on_cpu else "cuda")
     base.config.use_cache = False
     set_seed(settings.seed)
     config = LoraConfig(
@@ -107,7 +100,6 @@ def trainer_of(
     from search.trainer import MaskedTrainer
 
     settings = task.settings
-    on_cpu = task.plan.machine.device == CPU
     arguments = TrainingArguments(
         output_dir=str(folder),
         per_device_train_batch_size=settings.batch_size,
@@ -119,8 +111,8 @@ def trainer_of(
         warmup_steps=settings.warmup,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        bf16=is_bf16(task),
-        use_cpu=on_cpu,
+        bf16=task.precision == "bf16",
+        use_cpu=task.on_cpu,
         activation_checkpointing=settings.gradient_checkpointing,
         activation_checkpointing_kwargs={"use_reentrant": False},
         seed=settings.seed,
@@ -131,7 +123,7 @@ def trainer_of(
         save_strategy="steps",
         save_steps=save_every,
         save_total_limit=CHECKPOINTS_KEPT,
-        dataloader_pin_memory=not on_cpu,
+        dataloader_pin_memory=not task.on_cpu,
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=True,

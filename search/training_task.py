@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from harness.machine import package_version
 from harness.runs import file_sha256
@@ -18,7 +19,7 @@ from search.fisher_file import FisherFile, read_layer_importance
 from search.names import layer_of, text_config
 from search.recipe import Mask
 from search.subspace_file import SubspaceFile
-from search.training_record import DataFile, Machine, MaskPlan, TrainingPlan
+from search.training_record import DataFile, Libraries, Machine, MaskPlan, TrainingPlan
 from search.training_settings import TrainingSettings
 
 TOKENIZER_FILES = (
@@ -56,6 +57,27 @@ class TrainingTask:
     def checkpoint(self) -> Checkpoint:
         """The base, open."""
         return open_checkpoint(self.base)
+
+    @cached_property
+    def machine(self) -> Machine:
+        """Where it would be trained: the first GPU, or else the CPU."""
+        import torch
+
+        if torch.cuda.is_available():
+            return Machine(device=torch.cuda.get_device_name(0), threads=None)
+        return Machine(device=CPU, threads=self.threads or available_cores())
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it would be trained without a GPU."""
+        return self.machine.device == CPU
+
+    @property
+    def precision(self) -> Literal["float32", "bf16"]:
+        """Arithmetic; the factors and sums are always float32."""
+        if self.settings.precision == "auto":
+            return "float32" if self.on_cpu else "bf16"
+        return self.settings.precision
 
     @property
     def name_of_base(self) -> str:
@@ -141,10 +163,14 @@ class TrainingTask:
             base_sha256=self.checkpoint.sha256,
             tokenizer_sha256=_tokenizer_sha256(self.checkpoint.folder),
             data=tuple(DataFile(name=p.name, sha256=_data_sha256(p)) for p in self.data),
-            settings=self.settings,
+            settings=self.settings.model_copy(update={"precision": self.precision}),
             mask=mask,
             importance=self.layer_importance,
-            machine=machine(self.threads),
+            libraries=Libraries(
+                torch=package_version("torch"),
+                transformers=package_version("transformers"),
+                peft=package_version("peft"),
+            ),
         )
 
     def check(self) -> None:
@@ -218,21 +244,3 @@ def _data_sha256(path: Path) -> str:
         return cache.file_sha256(path)
     except OSError as error:
         raise TrainingError(f"cannot read {path}: {error.strerror}") from None
-
-
-def machine(threads: int | None) -> Machine:
-    """The machine as far as the bytes of an adapter may depend on it.
-
-    Args:
-        threads: Threads of a CPU; None means all cores.
-    """
-    import torch
-
-    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else CPU
-    return Machine(
-        device=device,
-        threads=(threads or available_cores()) if device == CPU else None,
-        torch=package_version("torch"),
-        transformers=package_version("transformers"),
-        peft=package_version("peft"),
-    )
