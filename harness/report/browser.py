@@ -40,12 +40,13 @@ class Exchange:
     """One prompt and what every run answered."""
 
     key: Key
-    kind: str
-    prompt: Prompt
     entry: dict[str, Any]
     """As the page's script reads it."""
-    weight: float
-    """How much the runs differ on it: what is read first, and kept where there is no room."""
+
+    @property
+    def weight(self) -> float:
+        """How much any candidate differs on it: what is kept where there is no room for all."""
+        return max(self.entry["weights"], default=0.0)
 
 
 def exchanges(
@@ -73,8 +74,7 @@ def exchanges(
             if key[0] == prompts.name:
                 prompt = by_id[key[1]]
                 answers = [one.get(key) for one in said]
-                entry, weight = _entry(key, prompt, answers, headers, moved, lexicon)
-                found.append(Exchange(key, prompts.kind, prompt, entry, weight))
+                found.append(Exchange(key, _entry(key, prompt, answers, headers, moved, lexicon)))
     return sorted(found, key=lambda exchange: -exchange.weight)
 
 
@@ -135,8 +135,8 @@ def _entry(
     headers: Sequence[RunHeader],
     moved: Sequence[Mapping[Key, dict[str, Any]]],
     lexicon: Lexicon | None,
-) -> tuple[dict[str, Any], float]:
-    """One exchange for the page's script, and its weight."""
+) -> dict[str, Any]:
+    """One exchange for the page's script."""
     texts = [
         None if said is None else answer(header, said.completion).text
         for said, header in zip(answers, headers, strict=True)
@@ -146,17 +146,18 @@ def _entry(
     assert score is not None
     changes: list[Any] = []
     outcomes: list[Any] = []
-    weight = 0.0
+    weights: list[float] = []
     for text, said, moves in zip(texts[1:], answers[1:], moved, strict=True):
         if text is None or said is None:
             changes.append(None)
             outcomes.append(None)
+            weights.append(0.0)
             continue
         changed = compare_texts(first, text)
         changes.append(_changes(changed))
         outcome = moves.get(key) or {"outcome": _both(score)}
         outcomes.append(outcome)
-        weight = max(weight, _weight(outcome, changed))
+        weights.append(round(_weight(outcome, changed), 4))
     return {
         "task": key[0],
         "id": key[1],
@@ -169,7 +170,8 @@ def _entry(
         ],
         "changes": changes,
         "outcomes": outcomes,
-    }, weight
+        "weights": weights,
+    }
 
 
 def _answer(text: str, said: Said, lexicon: Lexicon | None) -> dict[str, Any]:
@@ -203,7 +205,7 @@ def _weight(outcome: Mapping[str, Any], changed: Changes) -> float:
     """0 for equal answers; a flip counts more than any move of H, and that more than words."""
     if "moved" in outcome:
         return 1 + abs(float(outcome["moved"]))
-    return 200.0 if outcome["outcome"] in ("gained", "lost") else 1 - changed.common
+    return {"lost": 201.0, "gained": 200.0}.get(outcome["outcome"], 1 - changed.common)
 
 
 def _changes(changed: Changes) -> dict[str, Any] | None:

@@ -101,8 +101,13 @@ def types_chart(rows: Sequence[TypeRow], runs: Sequence[str]) -> dict[str, Any]:
     ]
     order = [f"{row.label} · {row.n}" for row in rows]
     base = alt.Chart(alt.Data(values=data))
-    y = alt.Y("type:N", sort=order, title=None, axis=alt.Axis(grid=False, labelLimit=190))
-    x = alt.X("value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%"))
+    y = alt.Y("type:N", sort=order, title=None, axis=alt.Axis(grid=False))
+    x = alt.X(
+        "value:Q",
+        title=None,
+        scale=alt.Scale(domain=[0, 1]),
+        axis=alt.Axis(format="%", tickCount=5),
+    )
     tip = [
         alt.Tooltip("type:N", title="Type"),
         alt.Tooltip("run:N", title="Run"),
@@ -122,7 +127,7 @@ def types_chart(rows: Sequence[TypeRow], runs: Sequence[str]) -> dict[str, Any]:
             base.transform_filter(f"datum.series === {index}")
             .mark_point(
                 filled=True,
-                size=75,
+                size=95 if sign == "triangle" else 75,
                 opacity=1,
                 color=series_colour(index),
                 stroke=PAPER,
@@ -194,12 +199,13 @@ def distribution_chart(
                 {"run": run, "series": index, "low": q.low, "value": q.median, "high": q.high}
             )
     every = [row["value"] for row in texts]
-    low, high = end or (min(0.0, *every), max(every))
-    if band is not None and math.isfinite(band[1]):
-        high = max(high, band[1])
+    every += [edge for edge in band or () if math.isfinite(edge)]
+    if band is None or math.isinf(band[0]):
+        every.append(0.0)
+    low, high = end or (min(every), max(every))
     scale = alt.Scale(domain=[low, high], nice=end is None, zero=False)
     x = alt.X("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5))
-    y = alt.Y("run:N", sort=names, title=None, axis=alt.Axis(grid=False, labelLimit=120))
+    y = alt.Y("run:N", sort=names, title=None, axis=alt.Axis(grid=False))
     colour = alt.Color(
         "series:N",
         legend=None,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from harness.comparison import Comparison, ComparisonSet, Difference
 from harness.report import charts
-from harness.report.document import Cell, Chart, Column, Document, Key, Section, Table
+from harness.report.document import Cell, Chart, Column, Document, Section, Table
 from harness.report.glance import comparison_table, figures_table, runs_table, sanity_table
 from harness.report.numerals import (
     NAMES,
@@ -18,12 +18,12 @@ from harness.report.numerals import (
     number,
     tone_of,
 )
-from harness.report.verdict import best_first, sentence
+from harness.report.verdict import best_first, verdict_on
 from harness.runs import Run, Score
 from metrics.style import LIMITS
 
-PARTS = ("H", "slop", "rep3g", "contrast", "diversity", "openers", "rhythm", "word_count")
-"""Prose figures whose distributions are drawn: H, its parts by weight, and length."""
+PARTS = ("H", "slop", "rep3g", "contrast", "diversity", "openers", "rhythm")
+"""Prose figures whose distributions are drawn: H and its parts, by weight."""
 BLURBS = {
     "H": "Style and form against human prose; not plot or sense.",
     "slop": "Words and phrases that language models over-use.",
@@ -32,7 +32,6 @@ BLURBS = {
     "diversity": "Different words among 100 neighbours.",
     "openers": "Neighbouring sentences that begin alike.",
     "rhythm": "How much sentence lengths vary.",
-    "word_count": "Words of an answer.",
 }
 
 
@@ -54,28 +53,21 @@ def runs_document(
         sections: Of what the runs came from, shown behind the first table.
     """
     comparisons = compared.comparisons if compared is not None else ()
-    sentences = [sentence(comparison) for comparison in best_first(comparisons)]
+    verdicts = [verdict_on(comparison) for comparison in best_first(comparisons)]
     own = [_glance(baseline, candidates, comparisons)]
     own += sections
     own += [_types(task, comparisons) for task in _tasks(baseline, "ifeval") if comparisons]
     own += [_prose(task, (baseline, *candidates)) for task in _tasks(baseline, "prose")]
-    counted = sanity_table(comparisons)
-    if counted is not None:
-        own.append(
-            Section(
-                id="checks",
-                title="Answers that went wrong",
-                lead="A mean can hide them, so they are counted beside it.",
-                tables=(counted,),
-            )
-        )
+    if comparisons:
+        own.append(_wrong(comparisons))
     own.append(_made((baseline, *candidates)))
     names = [run.name for run in candidates]
     return Document(
         title=title or (f"{' · '.join(names)} against {baseline.name}" if names else baseline.name),
         kind="Comparison" if names else "Run",
-        verdict=sentences[0] if sentences else _alone(baseline),
-        remarks=tuple(sentences[1:]),
+        verdict=verdicts[0].sentence if verdicts else _alone(baseline),
+        evidence=verdicts[0].evidence if verdicts else "",
+        remarks=tuple(verdicts[1:]),
         facts=_facts(baseline, candidates),
         sections=tuple(own),
     )
@@ -134,7 +126,8 @@ def _glance(baseline: Run, candidates: Sequence[Run], comparisons: Sequence[Comp
         id="glance",
         title="At a glance",
         lead="Brackets are 95 % intervals over prompts. ▲ shown to be better, ▼ shown to be worse "
-        "at the 5 % level; without a sign, nothing is shown.",
+        "at the 5 % level; without a sign, nothing is shown. Detectable is the smallest "
+        "difference that these prompts could have shown.",
         tables=tuple(shown),
         folded=tuple(folded),
         notes=tuple(notes),
@@ -258,7 +251,6 @@ def _distribution(task: str, part: str, scores: dict[str, list[Score]]) -> Chart
             row += [Cell(text=UNDEFINED)] * 3
         rows.append(tuple(row))
     name = NAMES[part]
-    legend = (Key(sign="band", series=0, label="human prose"),) if band is not None else ()
     return Chart(
         id=f"distribution-{_slug(task)}-{part.replace('_', '-')}",
         title=f"{name}, {UNITS[part]}" if part in UNITS else name,
@@ -275,8 +267,19 @@ def _distribution(task: str, part: str, scores: dict[str, list[Score]]) -> Chart
             ),
             rows=tuple(rows),
         ),
-        legend=legend,
         wide=part == "H",
+    )
+
+
+def _wrong(comparisons: Sequence[Comparison]) -> Section:
+    """Answers that went wrong, counted; what happened in no run in one line."""
+    counted, never = sanity_table(comparisons)
+    return Section(
+        id="wrong",
+        title="Answers that went wrong",
+        lead="A mean can hide them, so they are counted beside it.",
+        tables=(counted,) if counted is not None else (),
+        notes=(f"In no run: {', '.join(never)}.",) if never else (),
     )
 
 
@@ -312,9 +315,10 @@ def _made(runs: Sequence[Run]) -> Section:
         for task in first.tasks
     ]
     signature = runs[0].summary().prose_signature
+    machine, versions = first.machine, first.versions
     notes = [
-        f"llama-cpp-python {first.machine.llama_cpp_python} on {first.machine.processor or first.machine.platform}, "
-        f"{first.machine.n_cpus} CPUs; weighin {first.versions.weighin}, lm-eval {first.versions.lm_eval}.",
+        f"llama-cpp-python {machine.llama_cpp_python} on {machine.processor or machine.platform}, "
+        f"{machine.n_cpus} CPUs; weighin {versions.weighin}, lm-eval {versions.lm_eval}.",
         f"Chat template SHA-256 {first.chat.template_sha256}.",
     ]
     if signature is not None:

@@ -21,6 +21,7 @@ class Strip(Record):
     high: float
     limit: float | None = None
     """Where a bound lies, such as the noise floor; drawn on both sides."""
+    tone: Tone | None = None
 
 
 class Cell(Record):
@@ -29,6 +30,8 @@ class Cell(Record):
     text: str
     detail: str = ""
     """In smaller print: an interval, a unit."""
+    minor: bool = False
+    """Whether a narrow screen may leave the detail out."""
     tone: Tone | None = None
     strip: Strip | None = None
 
@@ -102,8 +105,10 @@ class Document(Record):
     """What was reported on: a study, a comparison, a run."""
     verdict: str
     """The answer in a sentence."""
-    remarks: tuple[str, ...] = ()
-    """One more sentence for each other candidate."""
+    evidence: str = ""
+    """The figures that it rests on."""
+    remarks: tuple[tuple[str, str], ...] = ()
+    """The same of each other candidate: a sentence, and its figures."""
     facts: tuple[tuple[str, str], ...] = ()
     """Name and value of what a reader asks first."""
     sections: tuple[Section, ...]

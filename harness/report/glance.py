@@ -43,7 +43,7 @@ def comparison_table(comparison: Comparison) -> Table:
         caption=f"{comparison.candidate} against {comparison.baseline}",
         columns=(
             *(Column(label=label, numeric=index > 0) for index, label in enumerate(columns)),
-            Column(label="Could show"),
+            Column(label="Detectable"),
             Column(label="n"),
         ),
         rows=tuple(_row(d, reach[d.metric]) for d in shown),
@@ -116,29 +116,30 @@ def figures_table(figures: Mapping[str, Estimate]) -> Table:
     )
 
 
-def sanity_table(comparisons: Sequence[Comparison]) -> Table | None:
-    """Answers that went wrong, in every run; None where nothing was counted."""
-    if not comparisons or not comparisons[0].sanity:
-        return None
+def sanity_table(comparisons: Sequence[Comparison]) -> tuple[Table | None, list[str]]:
+    """Answers that went wrong, in every run.
+
+    Args:
+        comparisons: At least one.
+
+    Returns:
+        The counts, and the names of what happened in no run, which has no row; None where nothing
+        went wrong at all.
+    """
     by_metric = [{d.metric: d for d in comparison.sanity} for comparison in comparisons]
-    metrics = list(by_metric[0])
-    rows = []
-    for metric in metrics:
-        own = [found.get(metric) for found in by_metric]
-        before = own[0].baseline if own[0] else None
-        rows.append(
-            (
-                Cell(text=name_of(metric)),
-                _share(metric, before),
-                *(
-                    Cell(text=UNDEFINED)
-                    if d is None
-                    else _share(metric, d.candidate).model_copy(update={"tone": tone_of(d)})
-                    for d in own
-                ),
-            )
-        )
-    return Table(
+    rows, metrics, never = [], [], []
+    for metric, first in by_metric[0].items():
+        own = [found[metric] for found in by_metric if metric in found]
+        name = name_of(metric).lower()
+        if not any((d.baseline.value, d.candidate.value) != (0, 0) for d in own):
+            never.append(f"{metric.split('.', 1)[0]} {name}")
+            continue
+        metrics.append(metric)
+        shares = [_share(metric, d.candidate).model_copy(update={"tone": tone_of(d)}) for d in own]
+        rows.append((Cell(text=name_of(metric)), _share(metric, first.baseline), *shares))
+    if not rows:
+        return None, never
+    table = Table(
         caption="Answers that went wrong",
         columns=(
             Column(label="Answers that are", numeric=False),
@@ -148,10 +149,11 @@ def sanity_table(comparisons: Sequence[Comparison]) -> Table | None:
         rows=tuple(rows),
         groups=_groups(metrics),
     )
+    return table, never
 
 
-def _share(metric: str, estimate: Estimate | None) -> Cell:
-    if estimate is None or estimate.value is None:
+def _share(metric: str, estimate: Estimate) -> Cell:
+    if estimate.value is None:
         return Cell(text=UNDEFINED)
     counted = "" if estimate.count is None else f"{estimate.count} of {estimate.n}"
     return Cell(text=f"{number(metric, estimate.value)} %", detail=counted)
@@ -165,11 +167,11 @@ def _row(difference: Difference, reach: float) -> tuple[Cell, ...]:
         low, value, high = ends
         noise = difference.noise
         limit = None if noise is None else min(1.0, noise / reach)
-        strip = Strip(low=low, value=value, high=high, limit=limit)
+        strip = Strip(low=low, value=value, high=high, limit=limit, tone=tone_of(difference))
     return (
         Cell(text=name_of(metric), detail=unit_of(metric)),
         *(
-            Cell(text=number(metric, side.value), detail=interval(metric, side))
+            Cell(text=number(metric, side.value), detail=interval(metric, side), minor=True)
             for side in (difference.baseline, difference.candidate)
         ),
         Cell(

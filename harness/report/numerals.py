@@ -77,11 +77,12 @@ def number(metric: str, value: float | None, *, signed: bool = False) -> str:
     if value is None:
         return UNDEFINED
     scaled = value * 100 if is_fraction(metric) else value
-    digits = 1 if abs(scaled) >= 1 or is_fraction(metric) else 3
-    if not is_fraction(metric) and 1 <= abs(scaled) < 10:
-        digits = 2
-    if abs(scaled) >= 100:
-        digits = 0 if abs(scaled) >= 1000 or metric.endswith("word_count") else 1
+    if is_fraction(metric):
+        digits = 1
+    elif metric.endswith(".word_count"):
+        digits = 0
+    else:
+        digits = 1 if abs(scaled) >= 10 else 2 if abs(scaled) >= 1 or metric.endswith(".H") else 3
     text = f"{scaled:+.{digits}f}" if signed else f"{scaled:.{digits}f}"
     if not text.strip("+-0."):
         text = text.lstrip("+-")

@@ -19,7 +19,9 @@ const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1)
 const drawCharts = async () => {
   const specs = JSON.parse(byId("specs").textContent);
   for (const [id, spec] of Object.entries(specs)) {
-    const { view } = await window.vegaEmbed(byId(id), spec, {
+    const place = byId(id);
+    spec.config.axisY = { labelLimit: Math.round(Math.min(220, place.clientWidth * 0.42)) };
+    const { view } = await window.vegaEmbed(place, spec, {
       renderer: "svg",
       actions: false,
       ast: true, // an interpreter in place of eval, which the page's policy forbids
@@ -124,6 +126,8 @@ const filter = () => {
     exchange.task === state.task &&
     (state.outcome === BLANK || wanted(outcomeOf(exchange)?.outcome)) &&
     (state.type === BLANK || exchange.instructions.some(([id]) => id === state.type)));
+  const weight = (exchange) => exchange.weights[state.candidate] ?? 0;
+  found.sort((a, b) => weight(b) - weight(a));
   const all = exchanges.filter((exchange) => exchange.task === state.task).length;
   byId("count").textContent = `${found.length} of ${all} prompts`;
   byId("list").replaceChildren(...found.map(listed));

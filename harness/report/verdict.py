@@ -1,10 +1,12 @@
 """Verdict: what a comparison comes to, in a sentence.
 
 Comparisons in, English out. A sentence claims only what the tests show at the 5 % level; where
-nothing is shown it says what could have been missed.
+nothing is shown, its evidence says what could have been missed.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
 
 from harness.comparison import Comparison, Difference
 from harness.report.document import Tone
@@ -14,21 +16,30 @@ STRICT = ".prompt_level_strict_acc"
 STYLE = ".H"
 
 
-def sentence(comparison: Comparison) -> str:
+class Verdict(NamedTuple):
+    """A claim and what it rests on."""
+
+    sentence: str
+    evidence: str
+    """The figures behind it; empty where there are none."""
+
+
+def verdict_on(comparison: Comparison) -> Verdict:
     """One candidate against the baseline: instructions, then prose.
 
     Args:
         comparison: Of scored runs.
     """
-    judged = [(d, tone_of(d)) for d in comparison.differences if d.metric.endswith((STRICT, STYLE))]
+    judged = [(d, tone_of(d)) for d in _heads(comparison)]
     if not judged:
-        return f"{comparison.candidate} was compared with {comparison.baseline}."
-    clauses = [_clause(difference, tone) for difference, tone in judged]
-    text = f"{comparison.candidate} {clauses[0]}"
-    for (_, before), (_, after), clause in zip(judged, judged[1:], clauses[1:], strict=False):
-        joint = ", but " if {before, after} == {"better", "worse"} else ", and "
-        text += joint + clause
-    return text + "."
+        return Verdict(f"{comparison.candidate} was compared with {comparison.baseline}.", "")
+    sentence = f"{comparison.candidate} {_claim(*judged[0])}"
+    if judged[0][1] is not None:
+        sentence += f" than {comparison.baseline}"
+    for (_, before), (row, after) in pairwise(judged):
+        opposed = {before, after} == {"better", "worse"}
+        sentence += f"{', but' if opposed else ' and'} {_claim(row, after)}"
+    return Verdict(sentence + ".", " · ".join(_figure(row, tone) for row, tone in judged))
 
 
 def best_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
@@ -39,7 +50,7 @@ def best_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """
 
     def rank(comparison: Comparison) -> tuple[int, int, float]:
-        heads = [d for d in comparison.differences if d.metric.endswith((STRICT, STYLE))]
+        heads = _heads(comparison)
         tones = [tone_of(d) for d in heads]
         gain = sum(d.difference.value or 0 for d in heads if d.metric.endswith(STYLE))
         return tones.count("worse"), -tones.count("better"), -gain
@@ -47,28 +58,38 @@ def best_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return sorted(comparisons, key=rank)
 
 
-def _clause(difference: Difference, tone: Tone | None) -> str:
-    """`writes closer to human prose than the baseline (H +3.1 [+1.2, +4.9], 60 prompts)`."""
-    metric, estimate = difference.metric, difference.difference
-    task = metric.split(".", 1)[0]
-    if metric.endswith(STRICT):
-        words = {
+def _heads(comparison: Comparison) -> list[Difference]:
+    return [d for d in comparison.differences if d.metric.endswith((STRICT, STYLE))]
+
+
+def _claim(difference: Difference, tone: Tone | None) -> str:
+    claims: dict[Tone | None, str]
+    if difference.metric.endswith(STRICT):
+        claims = {
             "better": "follows more prompts",
             "worse": "follows fewer prompts",
             None: "shows no difference in following instructions",
-        }[tone]
-        what = task
+        }
     else:
-        words = {
+        claims = {
             "better": "writes closer to human prose",
             "worse": "writes further from human prose",
             None: "shows no difference in prose style",
-        }[tone]
-        what = "H" if task == "prose" else f"{task} H"
+        }
+    return claims[tone]
+
+
+def _figure(difference: Difference, tone: Tone | None) -> str:
+    """`ifeval −7.0 points [−9.4, −5.0], n 541`."""
+    metric, estimate = difference.metric, difference.difference
+    task = metric.split(".", 1)[0]
+    what = task if metric.endswith(STRICT) else f"{task} H"
     points = " points" if is_fraction(metric) else ""
-    figure = f"{what} {number(metric, estimate.value, signed=True)}{points}"
+    text = f"{what} {number(metric, estimate.value, signed=True)}{points}"
     ends = interval(metric, estimate, signed=True)
-    missed = ""
+    if ends:
+        text += f" {ends}"
+    text += f", n {estimate.n}"
     if tone is None and difference.smallest is not None:
-        missed = f"; less than {number(metric, difference.smallest)} could not have shown"
-    return f"{words} ({' '.join(filter(None, (figure, ends)))}, n {estimate.n}{missed})"
+        text += f", less than {number(metric, difference.smallest)} could not have shown"
+    return text
