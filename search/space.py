@@ -166,8 +166,8 @@ def _suggest(trial: "optuna.Trial", name: str, dimension: Range | Choices) -> Nu
         return cast(Number, trial.suggest_categorical(name, list(dimension.choices)))
     low, high, step = dimension.low, dimension.high, dimension.step
     if step is not None:
-        # Optuna warns of an end that no step reaches
-        high = low + _n_steps(dimension, step) * step
+        # Optuna warns of an end that no step reaches, even by 0.6 != 6 * 0.1
+        high = float(_rounded(name, dimension, high))
     if name == "rank":
         drawn: float = trial.suggest_int(
             name, int(low), int(high), step=int(step or 1), log=dimension.log

@@ -166,9 +166,13 @@ def test_a_grid_knows_steps_and_conditions() -> None:
 
 
 def test_steps_are_proposed_by_their_plain_names() -> None:
-    space = {"s": {"low": 0.1, "high": 0.45, "step": 0.1}, "alpha": [0.0, 0.6]}
-    _, points = proposed(recipe(space), 30)
+    space = {
+        "s": {"low": 0.1, "high": 0.45, "step": 0.1},
+        "alpha": {"low": 0, "high": 0.6, "step": 0.1},
+    }
+    _, points = proposed(recipe(space), 60)
     assert {p["s"] for p in points} == {0.1, 0.2, 0.3, 0.4}
+    assert {p["alpha"] for p in points} == {0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6}
 
 
 def test_conditions_must_name_choices_that_stand_before() -> None:
