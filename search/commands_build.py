@@ -99,6 +99,12 @@ def inspect(
         weights = view_subspace(path)
         found["weights"] = [weight.model_dump() for weight in weights]
         parts = [*spectra(weights), by_kind(weights), by_layer(weights)]
+    elif found["kind"] == "fisher":
+        from search import fisher_view
+
+        values = fisher_view.view_fisher(path)
+        found["weights"] = [weight.model_dump() for weight in values]
+        parts = [fisher_view.by_kind(values), fisher_view.by_layer(values)]
     if json:
         print_json(found)
         return

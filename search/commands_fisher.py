@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 LINE_INTERVAL_S = 30.0
 """Seconds between two lines of progress where there is no terminal."""
 
+IFEVAL_LIMIT = 200
+"""Prompts of IFEval that the recipe's Fisher is made of."""
+
 
 class LossName(StrEnum):
     """Tokens that the loss is taken on."""
@@ -56,9 +59,9 @@ def fisher(
         typer.Option(help="ifeval, mini, prose, or a JSON Lines file."),
     ] = "ifeval",
     limit: Annotated[
-        int,
-        typer.Option(min=1, help="Prompts; of a built-in set those that an evaluation takes last."),
-    ] = 200,
+        int | None,
+        typer.Option(min=1, help="Prompts: those that an evaluation takes last [ifeval 200]."),
+    ] = None,
     ifeval_data: IfevalData = None,
     loss: Annotated[
         LossName,
@@ -71,8 +74,11 @@ def fisher(
     seed: Seed = 0,
     targets: Annotated[
         str | None,
-        typer.Option(help="Comma-separated: q_proj, lm_head, ... [every linear layer]."),
+        typer.Option(help="Linear layers, comma-separated: q_proj,down_proj,... [all]."),
     ] = None,
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Cover embeddings and a tied output layer too.")
+    ] = False,
     layers_at_a_time: Annotated[
         int | None, typer.Option(min=1, help="Layers per pass [as many as memory holds].")
     ] = None,
@@ -100,7 +106,8 @@ def fisher(
 
     source = read_template(chat_template)
     opened = open_checkpoint(checkpoint)
-    asked = read_asked(prompts, loss.value, ifeval_data=ifeval_data, limit=limit, seed=seed)
+    n_prompts = IFEVAL_LIMIT if limit is None and prompts == "ifeval" else limit
+    asked = read_asked(prompts, loss.value, ifeval_data=ifeval_data, limit=n_prompts, seed=seed)
     tokenizer = load_tokenizer(opened)
     template = template_of(tokenizer, source)
     examples = make_examples(
@@ -117,6 +124,7 @@ def fisher(
         chat_template_sha256=template.sha256,
         seed=seed,
         targets=None if targets is None else tuple(split_names(targets)),
+        embeddings=embeddings,
         layers_at_a_time=layers_at_a_time,
         batch=batch,
         precision=None if precision is None else precision.value,

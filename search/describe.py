@@ -10,7 +10,7 @@ from typing import Any
 from search.checkpoint import Checkpoint, read_json
 from search.errors import IngredientError
 from search.fisher_file import METADATA_KEY as FISHER_KEY
-from search.fisher_file import FisherHeader, read_header
+from search.fisher_file import PICKLED, FisherFile, FisherHeader, read_header
 from search.gguf_file import read_gguf
 from search.subspace_file import METADATA_KEY as SUBSPACE_KEY
 from search.subspace_file import SubspaceHeader
@@ -38,6 +38,8 @@ def describe(path: Path) -> dict[str, Any]:
         return _gguf(path)
     if path.suffix == ".safetensors":
         return _tensors(path)
+    if path.suffix in PICKLED:
+        return {"kind": "fisher", "n_tensors": len(FisherFile(path).names)}
     raise IngredientError(
         f"cannot tell what {path} is; expected a recipe (.yaml), a GGUF, a safetensors file, or a "
         "folder of a checkpoint or adapter"
@@ -89,7 +91,7 @@ def _tensors(path: Path) -> dict[str, Any]:
     file = TensorFile(path)
     fisher = read_header(file, FISHER_KEY, FisherHeader)
     if fisher is not None:
-        said = fisher.model_dump(exclude={"extremes", "sums", "prompt_ids"})
+        said = fisher.model_dump(exclude={"extremes", "sums", "prompt_ids", "prompt_texts_sha256"})
         return {
             "kind": "fisher",
             "n_tensors": len(file.tensors),

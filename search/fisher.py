@@ -66,7 +66,9 @@ class FisherOptions:
     seed: int = 0
     """Of drawn tokens."""
     targets: tuple[str, ...] | None = None
-    """Last parts of modules' names; None means every linear layer."""
+    """Last parts of linear layers' names; None means all."""
+    embeddings: bool = False
+    """Whether embeddings, and an output layer tied to one, are covered too."""
     layers_at_a_time: int | None = None
     """None means as many as the free memory holds."""
     batch: int = 1
@@ -147,6 +149,8 @@ def make_fisher(
             sums = {name: done.sum for name, done in draft.done.items()}
             layers = _write_layers(out.parent / LAYERS_FILE, checkpoint, options.loss, sums)
             draft.finish()
+    except OSError as error:
+        raise FisherError(f"cannot write {out}: {error.strerror}; what is done is kept") from None
     finally:
         torch.set_num_threads(threads_before)
     assert header.precision is not None
@@ -207,7 +211,7 @@ def add_batch(
                 f"the loss on prompt {worst.id!r} is not finite; take --precision float32"
             )
         if losses.requires_grad:
-            losses.sum().backward()
+            torch.autograd.backward(losses.sum())
 
 
 def _example_loss(
@@ -266,7 +270,7 @@ def _fill(
     ordered = sorted(examples.examples, key=lambda example: -len(example.tokens))
     with _out_of_memory("the weights", "take --precision bf16, or free some memory"):
         model = load_text_model(checkpoint, precision, options.device)
-    targets = find_targets(model, options.targets)
+    targets = find_targets(model, options.targets, embeddings=options.embeddings)
     n_work = work_bytes(model, options.batch * len(ordered[0].tokens), precision)
     at_a_time = options.layers_at_a_time or layers_that_fit(
         targets, free_memory(options.device), n_work

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -21,6 +21,7 @@ from search.errors import FisherError
 from search.fisher_file import METADATA_KEY, FisherHeader
 from search.squares import Target
 from search.tensorfile import TensorFile
+from search.tensorwriter import PlannedTensor, write_tensors
 from search.text_model import Precision
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class FisherDraft:
             BuildError: the disk is too full.
         """
         kind, width = STORED[settings.save_dtype]
-        entries, offset = {}, 0
+        entries: dict[str, dict[str, Any]] = {}
+        offset = 0
         for target in targets:
             end = offset + target.n_elements * width
             entries[target.name] = {
@@ -154,11 +156,10 @@ class FisherDraft:
 
     def save_sums(self, n_examples: int, sums: "Mapping[str, torch.Tensor]") -> None:
         """Keep the sums of the group in work."""
-        from safetensors.torch import save_file
-
         said = {"names": json.dumps(list(sums)), "n_examples": str(n_examples)}
+        planned = [PlannedTensor(name, "F32", tuple(total.shape)) for name, total in sums.items()]
         beside = sibling(self._sums, "part")
-        save_file({name: tensor.cpu() for name, tensor in sums.items()}, beside, metadata=said)
+        write_tensors(beside, planned, (_bytes(total.cpu()) for total in sums.values()), said)
         beside.replace(self._sums)
 
     def write_group(self, means: "Mapping[str, torch.Tensor]") -> None:
@@ -187,7 +188,7 @@ class FisherDraft:
                     )
                 begin = self._entries[name]["data_offsets"][0]
                 file.seek(8 + self._header_size + begin)
-                file.write(stored.view(-1).view(torch.uint8).numpy().data)
+                file.write(_bytes(stored))
                 done[name] = Done(low=low, high=high, sum=total)
         self._save_state(self.state.model_copy(update={"done": done}))
         self._sums.unlink(missing_ok=True)
@@ -250,6 +251,12 @@ class FisherDraft:
         beside.write_text(state.model_dump_json(), encoding="utf-8")
         beside.replace(path)
         self.state = state
+
+
+def _bytes(tensor: "torch.Tensor") -> memoryview:
+    import torch
+
+    return tensor.contiguous().view(-1).view(torch.uint8).numpy().data
 
 
 def _with_figures(header: FisherHeader, done: Mapping[str, Done]) -> FisherHeader:

@@ -24,6 +24,9 @@ METADATA_KEY = "weighin.fisher"
 LOG_FLOOR = 1e-12
 """Smallest value, relative to the tensor's largest, that the log transform tells from 0."""
 
+PICKLED = (".pt", ".pth", ".bin")
+"""Suffixes of public mask files: a mapping of name to tensor, saved by torch."""
+
 BLOCK_ELEMENTS = 1 << 22
 Transform = Literal["minmax", "rank", "log"]
 Header = TypeVar("Header", bound=BaseModel)
@@ -93,7 +96,7 @@ class FisherFile:
         self.path = path
         self.header: FisherHeader | None = None
         self._tensors: Mapping[str, Any]
-        if path.suffix in (".pt", ".pth", ".bin"):
+        if path.suffix in PICKLED:
             self.file: TensorFile | None = None
             self._tensors = _load_tensors(path)
         else:
@@ -142,7 +145,7 @@ class FisherFile:
                 are smaller, ties taken at their middle, told apart at bfloat16's precision.
                 log: minmax of the logarithm, from LOG_FLOOR of the largest.
         """
-        low, high = self._extremes(name)
+        low, high = self.extremes_of(name)
         if transform == "minmax":
             return lambda start, stop: minmax(self.rows(name, start, stop), low, high)
         if transform == "log":
@@ -171,7 +174,8 @@ class FisherFile:
                 sums[layer] = sums.get(layer, 0.0) + self.sum_of(name)
         return normalised(sums)
 
-    def _extremes(self, name: str) -> tuple[float, float]:
+    def extremes_of(self, name: str) -> tuple[float, float]:
+        """Smallest and largest value of a tensor."""
         if self.header is not None and name in self.header.extremes:
             return self.header.extremes[name]
         ends = [(float(block.min()), float(block.max())) for block in self._blocks(name)]

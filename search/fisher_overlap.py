@@ -7,9 +7,12 @@ Source: DESIGN, Formulas: the two must not overlap unless the user says so.
 import json
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 
 from harness.prompts import Prompt, PromptSet
-from search.fisher_file import FisherHeader
+from search.errors import RecipeError
+from search.fisher_file import FisherFile, FisherHeader
+from search.recipe import Recipe
 
 
 def text_sha256(prompt: Prompt) -> str:
@@ -59,3 +62,22 @@ def overlap_note(header: FisherHeader | None, sets: Sequence[PromptSet]) -> str 
         if asked.name in shared
     ]
     return f"the Fisher was made of {' and '.join(parts)} that are asked here"
+
+
+def check_overlap(recipe: Recipe, sets: Sequence[PromptSet]) -> None:
+    """Refuse to judge builds on prompts that their Fisher was made of, unless the recipe says so.
+
+    A Fisher file that does not name its prompts passes; `overlap_note` says so.
+
+    Raises:
+        RecipeError: prompts are shared and `fisher.allow_overlap` is not set.
+    """
+    if recipe.fisher is None or recipe.fisher.allow_overlap:
+        return
+    header = FisherFile(Path(recipe.fisher.path)).header
+    if header is not None and shared_prompts(header, sets):
+        raise RecipeError(
+            f"{recipe.fisher.path}: {overlap_note(header, sets)}; limit the task (a Fisher of a "
+            "built-in set is made of prompts that a limit leaves out), make the Fisher of others, "
+            "or say `fisher: {path: ..., allow_overlap: true}`"
+        )

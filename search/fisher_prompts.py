@@ -74,9 +74,9 @@ def read_asked(
             with the assistant's.
         loss: Whether there must be responses.
         ifeval_data: A local copy of IFEval.
-        limit: Take this many. Of a built-in set those that an evaluation with a limit and the same
-            seed would take last, so that both can use one set without overlap; of a file a
-            balanced subset.
+        limit: Take this many; None takes all. Of a built-in set those that an evaluation with a
+            limit and the same seed would take last, so that both can use one set without overlap;
+            of a file a balanced subset.
         seed: Of the choice.
 
     Raises:

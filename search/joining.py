@@ -10,6 +10,7 @@ from pathlib import Path
 from search.artifacts import Artifacts
 from search.errors import StudyError
 from search.fingerprint import Parts, changes, parts_of, told
+from search.fisher_overlap import check_overlap
 from search.objective import constraints_of, parse_objectives
 from search.prepare import prepare
 from search.recipe import Recipe
@@ -33,6 +34,7 @@ def make_bench(recipe: Recipe, folder: Path, *, ifeval_data: Path | None = None)
     """
     objectives, constraints = parse_objectives(recipe.search.maximize), constraints_of(recipe)
     tasks = tasks_of_recipe(recipe, ifeval_data)
+    check_overlap(recipe, [task.prompts for task in tasks])
     return Bench(prepare(recipe), tasks, folder, objectives, constraints)
 
 

@@ -79,6 +79,9 @@ class Fisher(_Record):
     layers: Source | None = None
     """layer_importance.json; None takes the sums in the Fisher file."""
 
+    allow_overlap: bool = False
+    """Whether builds may be judged on prompts that the Fisher was made of."""
+
 
 class Heal(_Record):
     """The endpoint of the slerp."""

@@ -121,7 +121,7 @@ class SquareSums:
             output = output.detach().requires_grad_()
         call = _Call(module, inputs[0].detach())
         pending.calls.append(call)
-        output.register_hook(partial(self._on_gradient, pending, lengths, call))
+        output.register_hook(partial(self._on_gradient, pending, lengths, call))  # type: ignore[no-untyped-call]
         return output
 
     def _on_gradient(
@@ -140,7 +140,8 @@ class SquareSums:
             pieces = [_piece(call, example, lengths) for call in calls]
             if all(piece.is_lookup for piece in pieces):
                 _add_lookups(total, pieces)
-            else:
+                continue
+            with _exact_in_tf32(calls):
                 _add_products(total, pieces, self._block)
         for call in calls:  # the graph, and with it its hooks, lives until the pass ends
             call.given = call.gradient = None
@@ -177,6 +178,21 @@ def _piece(call: _Call, example: int, lengths: Sequence[int]) -> _Piece:
     return _Piece(ids, gradient, is_lookup=True)
 
 
+@contextmanager
+def _exact_in_tf32(calls: Sequence[_Call]) -> Iterator[None]:
+    """Let a GPU multiply in TF32, which holds bfloat16 exactly and still sums in float32."""
+    import torch
+
+    gradients = [call.gradient for call in calls if call.gradient is not None]
+    before = torch.get_float32_matmul_precision()
+    if all(gradient.is_cuda and gradient.dtype == torch.bfloat16 for gradient in gradients):
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _add_products(total: "torch.Tensor", pieces: Sequence[_Piece], block: int) -> None:
     """Add one example's squared gradient, block of rows by block of rows."""
     step = max(1, block // total.shape[1])
@@ -200,7 +216,7 @@ def _add_lookups(total: "torch.Tensor", pieces: Sequence[_Piece]) -> None:
     if not pieces:
         return
     ids = torch.cat([piece.given for piece in pieces])
-    rows, places = ids.unique(return_inverse=True)
+    rows, places = torch.unique(ids, return_inverse=True)
     gradient = torch.zeros((len(rows), total.shape[1]), dtype=torch.float32, device=total.device)
     gradient.index_add_(0, places, torch.cat([piece.gradient for piece in pieces]))
     total.index_add_(0, rows, gradient.square_())
