@@ -102,6 +102,9 @@ def build(
     merged_from = ready.ingredients.hashes(full)
     key = build_key(merged_from, full, ready.recipe, ready.template_sha256)
     hashes = {**merged_from, "template": ready.template_sha256}
+    trained = ready.ingredients.heal_at(full) if ready.ingredients.trained is not None else None
+    if trained is not None:
+        hashes["heal"] = trained.sha256
     clock = Clock()
     read_before_s = ready.ingredients.read_s
     jobs, n_changed = _jobs(ready, full, clock)

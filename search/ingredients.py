@@ -20,6 +20,7 @@ from search.numbers import Numbers
 from search.recipe import Recipe
 from search.subspace_file import SubspaceFile
 from search.tensorfile import TensorFile
+from search.trained_heal import TrainedHeal
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ class Ingredients:
     """Open only where the heal endpoint stands on it."""
     adapters: tuple[Adapter, ...]
     heal: Adapter | None
+    """The heal adapter where the recipe names one."""
     fisher: FisherFile | None
     subspace: SubspaceFile | None
+    trained: TrainedHeal | None = None
+    """The heal adapters where the recipe has them trained."""
 
     @cached_property
     def layer_importance(self) -> dict[int, float]:
@@ -53,12 +57,23 @@ class Ingredients:
             *(self.pt.files.values() if self.pt is not None else ()),
         ]
         files += [adapter.file for adapter in self.adapters]
+        heals = self.trained.opened() if self.trained is not None else [self.heal]
         files += [
             owner.file
-            for owner in (self.heal, self.fisher, self.subspace)
+            for owner in (*heals, self.fisher, self.subspace)
             if owner is not None and owner.file is not None
         ]
         return sum(file.read_s for file in files)
+
+    def heal_at(self, numbers: Numbers) -> Adapter | None:
+        """The heal adapter for these numbers, trained now where it is to be and is not yet.
+
+        Returns:
+            None where there is no heal endpoint, or at alpha = 0.
+        """
+        if numbers.alpha == 0:
+            return None
+        return self.heal if self.trained is None else self.trained.adapter(numbers)
 
     def differs_in_pt(self, name: str) -> bool:
         """Whether the heal endpoint starts from another tensor than IT's."""
@@ -75,8 +90,12 @@ class Ingredients:
                 found["fisher"] = cache.file_sha256(Path(self.recipe.fisher.path))
                 if self.recipe.fisher.layers is not None:
                     found["layers"] = cache.file_sha256(Path(self.recipe.fisher.layers))
-        if numbers.alpha > 0 and self.heal is not None:
-            found["heal"] = self.heal.sha256
+        if numbers.alpha > 0 and self.recipe.heal is not None:
+            if self.trained is not None:
+                # known before it is trained, so that a build's name costs no training
+                found["heal_training"] = self.trained.key(numbers)
+            elif self.heal is not None:
+                found["heal"] = self.heal.sha256
             if self.pt is not None:
                 found["pt"] = self.pt.sha256
         if self.recipe.subspace is not None and self.recipe.masks:
@@ -84,8 +103,12 @@ class Ingredients:
         return found
 
 
-def open_ingredients(recipe: Recipe) -> Ingredients:
+def open_ingredients(recipe: Recipe, *, may_train: bool = False) -> Ingredients:
     """Open what a recipe names.
+
+    Args:
+        recipe: The recipe.
+        may_train: Whether a heal adapter that the recipe has trained may be trained now.
 
     Raises:
         IngredientError: something is missing, broken, or made for other weights.
@@ -102,14 +125,18 @@ def open_ingredients(recipe: Recipe) -> Ingredients:
         if recipe.subspace is not None and recipe.masks
         else None
     )
+    heal, trained = recipe.heal, None
+    if heal is not None and heal.train is not None:
+        trained = TrainedHeal(recipe, pt or it, may_train=may_train)
     ingredients = Ingredients(
         recipe,
         it,
         pt,
         tuple(open_adapter(entry.path, it) for entry in recipe.adapters),
-        open_adapter(recipe.heal.adapter, pt or it) if recipe.heal is not None else None,
+        open_adapter(heal.adapter, pt or it) if heal is not None and heal.adapter else None,
         fisher,
         subspace,
+        trained,
     )
     if fisher is not None:
         _check_fisher(ingredients, fisher)
@@ -208,5 +235,7 @@ def _check_subspace(ingredients: Ingredients, subspace: SubspaceFile) -> None:
         )
     masked = {name for adapter in ingredients.adapters for name in adapter.names}
     masked |= set(ingredients.heal.names) if ingredients.heal is not None else set()
+    if ingredients.trained is not None:
+        masked |= {name for name in ingredients.it.names if ingredients.trained.covers(name)}
     if not masked & set(subspace.names):
         raise IngredientError(f"{subspace.path} covers none of the tensors that adapters change")

@@ -61,9 +61,10 @@ class TensorMerge:
         )
         self._scale = numbers.scale(layer_of(name), ingredients.it.n_layers)
         self._fuelled = fuelled and self._scale != 0 and alpha < 1
-        healed = ingredients.heal is not None and name in ingredients.heal
+        self._heal = ingredients.heal_at(numbers)
+        healed = self._heal is not None and name in self._heal
         self._heal_differs = alpha > 0 and ingredients.differs_in_pt(name)
-        self._healed = alpha > 0 and healed
+        self._healed = healed
         self.touched = self._fuelled or self._healed or self._heal_differs
         """Whether the outcome can differ from IT's tensor."""
         self.blends = self.touched and 0 < alpha < 1
@@ -97,9 +98,9 @@ class TensorMerge:
             scale = self._scale * (1 - importance)
         heal = None
         if self._healed:
-            assert self._from.heal is not None
+            assert self._heal is not None
             assert self._from.recipe.heal is not None
-            heal = self.masked(self._from.heal.factors(self.name), self._from.recipe.heal)
+            heal = self.masked(self._heal.factors(self.name), self._from.recipe.heal)
         return Steps(fuel, gate, scale, heal)
 
     def fuel_parts(self, blocks: list[tuple[int, int]]) -> Parts:

@@ -35,7 +35,7 @@ def prepare(recipe: Recipe, *, n_threads: int | None = None) -> Prepared:
     Raises:
         WeighinError: an ingredient, the template or the mapping is not in order.
     """
-    ingredients = open_ingredients(recipe)
+    ingredients = open_ingredients(recipe, may_train=True)
     path = Path(recipe.baseline.path)
     imatrix = Path(recipe.baseline.imatrix) if recipe.baseline.imatrix is not None else None
     if not path.exists():

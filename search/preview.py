@@ -178,8 +178,9 @@ def _share(
     recipe, name = ingredients.recipe, merge.name
     if recipe.subspace is None or ingredients.subspace is None or name not in ingredients.subspace:
         return None
-    if ingredients.heal is not None and name in ingredients.heal and _merges(recipe.heal):
-        delta = ingredients.heal.factors(name)
+    heal = ingredients.heal or ingredients.heal_at(numbers)
+    if heal is not None and name in heal and _merges(recipe.heal):
+        delta = heal.factors(name)
     else:
         parts = [
             adapter.factors(name).times(weight)

@@ -24,6 +24,7 @@ from pydantic import (
 from harness.yamlfile import read_yaml
 from search.errors import RecipeError
 from search.places import Source, resolve
+from search.training_settings import Training
 
 S_MAX = 2.0
 """Largest scale: beyond twice the adapters' own strength nothing sensible has been seen."""
@@ -43,7 +44,7 @@ class Mask(_Record):
     """project removes the subspace, scale_mask as much of it as the layer is important."""
 
     apply: Literal["merge", "train"] = "merge"
-    """merge masks the finished delta; train says that the adapter was trained under the mask."""
+    """merge masks the finished delta; train says that the adapter is trained under the mask."""
 
     strength: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Factor on the mask's strength, a fraction."""
@@ -84,16 +85,31 @@ class Fisher(_Record):
 
 
 class Heal(_Record):
-    """The endpoint of the slerp."""
+    """The endpoint of the slerp: an adapter that is there, or one that is trained for it."""
 
-    adapter: Source
+    adapter: Source | None = None
     """PEFT LoRA folder of the healed model, or hub id."""
+
+    train: Training | None = None
+    """How to train the adapter where none is given; under the mask, once per rank, where the
+    mask's `apply` is train."""
 
     onto: Literal["it", "pt"] = "it"
     """The model that the heal adapter is merged onto."""
 
     mask: Mask | None = None
     """Mask on the heal adapter's delta."""
+
+    @model_validator(mode="after")
+    def _one_adapter(self) -> Self:
+        if (self.adapter is None) == (self.train is None):
+            raise ValueError("give `adapter`, or `train` to have one made")
+        return self
+
+    @property
+    def trains_under_mask(self) -> bool:
+        """Whether the adapter depends on the mask's rank and strength."""
+        return self.train is not None and self.mask is not None and self.mask.apply == "train"
 
 
 class Merge(_Record):
@@ -334,6 +350,12 @@ class Recipe(_Record):
             raise ValueError("heal is onto pt, but pt is not given; name it, or say `onto: it`")
         if self.masks and self.subspace is None:
             raise ValueError("a mask with apply: merge needs `subspace`; name its file")
+        if self.heal is not None and self.heal.trains_under_mask:
+            if self.subspace is None:
+                raise ValueError("heal is trained under a mask, which needs `subspace`; name it")
+            assert self.heal.mask is not None
+            if self.heal.mask.mode == "scale_mask" and self.fisher is None:
+                raise ValueError("heal.mask scales by the layers' importance; give `fisher`")
         entries = (*self.adapters, *((self.heal,) if self.heal is not None else ()))
         if self.subspace is not None and all(entry.mask is None for entry in entries):
             raise ValueError(
@@ -427,6 +449,7 @@ def _nearest(location: tuple[Any, ...]) -> str:
         "adapters": AdapterEntry,
         "fisher": Fisher,
         "heal": Heal,
+        "train": Training,
         "mask": Mask,
         "merge": Merge,
         "search": Search,

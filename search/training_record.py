@@ -35,8 +35,8 @@ class MaskPlan(_Record):
     mode: Literal["project", "scale_mask"]
     strength: float
     """Factor on the mask's strength."""
-    rank: int | None
-    """Directions of the subspace on each side; None means all stored."""
+    rank: int
+    """Directions of the subspace on each side; single weights may have less."""
     subspace_sha256: str
     """Of the file."""
 
@@ -147,7 +147,7 @@ def command_of(record: TrainingRecord) -> str:
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     if plan.mask is not None:
         words += ["--subspace", "SUBSPACE", "--mode", plan.mask.mode]
-        words += [] if plan.mask.rank is None else ["--rank", str(plan.mask.rank)]
+        words += ["--rank", str(plan.mask.rank)]
         words += [] if plan.mask.strength == 1 else ["--strength", f"{plan.mask.strength:g}"]
     if plan.importance is not None:
         words += ["--importance", "IMPORTANCE"]
@@ -187,8 +187,7 @@ def _mask_line(record: TrainingRecord) -> str:
     mask = record.plan.mask
     if mask is None:
         return "none"
-    rank = "all stored directions" if mask.rank is None else f"rank {mask.rank}"
-    line = f"{mask.mode}, {rank}, strength {mask.strength:g}, {record.n_masked} of "
+    line = f"{mask.mode}, rank {mask.rank}, strength {mask.strength:g}, {record.n_masked} of "
     line += f"{record.n_factors} factors"
     if record.protected_left is not None and record.protected_right is not None:
         line += (

@@ -156,7 +156,7 @@ class TrainingTask:
             mask = MaskPlan(
                 mode=self.mask.mode,
                 strength=self.mask.strength,
-                rank=self.rank,
+                rank=self.rank or self.opened_subspace.header.rank,
                 subspace_sha256=cache.file_sha256(self.opened_subspace.path),
             )
         return TrainingPlan(
@@ -187,7 +187,7 @@ class TrainingTask:
                 f"layer {beyond[0]} is asked for, but {self.checkpoint.folder} has layers 0 to "
                 f"{n_layers - 1}"
             )
-        found = [name for name in self.checkpoint.names if self._is_adapted(name)]
+        found = [name for name in self.checkpoint.names if self.adapts(name)]
         targets = {name.split(".")[-2] for name in found}
         missing = [target for target in settings.targets if target not in targets]
         if missing:
@@ -202,7 +202,8 @@ class TrainingTask:
         if self.opened_subspace is not None:
             _check_overlap(found, self.opened_subspace)
 
-    def _is_adapted(self, name: str) -> bool:
+    def adapts(self, name: str) -> bool:
+        """Whether the adapter changes a weight, by canonical name."""
         layer, parts = layer_of(name), name.split(".")
         chosen = self.settings.layers
         return (
