@@ -58,9 +58,10 @@ def noise(
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    from harness.tables import comparison_table
+    from harness.comparison_tables import metrics_grid
+    from harness.grids import rich_table
 
-    print_rich(comparison_table(found.comparison))
+    print_rich(rich_table(metrics_grid(found.comparison)))
     print_rich(
         f"{found.n_texts_moved} of {found.n_completions} completions and "
         f"{found.n_scores_moved} of their scores moved"

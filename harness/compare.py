@@ -31,14 +31,18 @@ class PairedRuns:
 
     baseline: Run
     candidate: Run
+    part: Sequence[Score] | None = None
+    """The candidate's scores so far, where its run is being made; None: it is whole."""
 
     def __post_init__(self) -> None:
-        """Refuse runs that were edited, or not asked the same.
+        """Refuse whole runs that were edited, or not asked the same.
 
         Raises:
             PairingError: Prompts, settings, template or scoring differ.
             RunError: One of them was edited, or is not scored.
         """
+        if self.part is not None:
+            return
         for run in (self.baseline, self.candidate):
             run.require_unedited()
         require_pairable_runs(self.baseline, self.candidate)
@@ -61,7 +65,13 @@ class PairedRuns:
     @cached_property
     def pairs(self) -> list[Pair]:
         """Their answers, paired."""
-        return pair_scores(self.baseline.scores(), self.candidate.scores(), names=self.names)
+        return pair_scores(self.baseline.scores(), self._scores()[1], names=self.names)
+
+    @property
+    def length_gate(self) -> bool:
+        """Whether prose was scored with it."""
+        signature = self.baseline.summary().prose_signature
+        return signature is None or signature.endswith(":on")
 
     @cached_property
     def texts(self) -> tuple[Mapping[Key, str], Mapping[Key, str]]:
@@ -76,30 +86,36 @@ class PairedRuns:
     def flags(self) -> tuple[Mapping[Key, Sanity], Mapping[Key, Sanity]]:
         """What went wrong with each answer."""
         before, after = (
-            sanity_of(header, self.prompt_sets, run.completions(), run.scores())
-            for run, header in zip((self.baseline, self.candidate), self.headers, strict=True)
+            sanity_of(header, self.prompt_sets, run.completions(), scores)
+            for run, header, scores in zip(
+                (self.baseline, self.candidate), self.headers, self._scores(), strict=True
+            )
         )
         return before, after
 
+    def _scores(self) -> tuple[Sequence[Score], Sequence[Score]]:
+        own = self.candidate.scores() if self.part is None else self.part
+        return self.baseline.scores(), own
+
     @cached_property
-    def metric_samples(self) -> list[PairedSample]:
-        """What the metrics are made of."""
-        found = score_samples(self.pairs)
-        for task, own in by_task(self.pairs).items():
-            if own[0].candidate.prose is not None:
-                pooled = xrep3_sample(task, own, self.texts)
-                found += [] if pooled is None else [pooled]
-        return found
+    def score_samples(self) -> list[PairedSample]:
+        """What the metrics are made of that follow from the scores alone."""
+        return score_samples(self.pairs)
+
+    @cached_property
+    def xrep3_samples(self) -> list[PairedSample]:
+        """What `xrep3` is made of, for each prose task of more than one answer."""
+        return [
+            sample
+            for task, own in by_task(self.pairs).items()
+            if own[0].candidate.prose is not None
+            and (sample := xrep3_sample(task, own, self.texts)) is not None
+        ]
 
     @cached_property
     def sanity_samples(self) -> list[PairedSample]:
         """What the sanity counters are made of."""
         return sanity_samples(self.pairs, self.flags)
-
-    @cached_property
-    def type_samples(self) -> list[PairedSample]:
-        """What the figures by instruction type are made of, strict and loose."""
-        return type_samples(self.pairs, self.prompt_sets)
 
 
 def compare_runs(baseline: Run, candidate: Run) -> Comparison:
@@ -109,7 +125,7 @@ def compare_runs(baseline: Run, candidate: Run) -> Comparison:
         PairingError: Their prompts, sampling, template or scoring differ, or nothing is paired.
         RunError: One of them is not scored, or was edited since.
     """
-    return _compare(PairedRuns(baseline, candidate))
+    return compare_paired(PairedRuns(baseline, candidate))
 
 
 def compare_in_detail(baseline: Run, candidates: Sequence[Run]) -> ComparisonSet:
@@ -125,15 +141,16 @@ def compare_in_detail(baseline: Run, candidates: Sequence[Run]) -> ComparisonSet
     found = []
     for candidate in candidates:
         runs = PairedRuns(baseline, candidate)
-        signature = runs.candidate.summary().prose_signature
-        comparison = _compare(runs).model_copy(
+        comparison = compare_paired(runs).model_copy(
             update={
-                "types": tuple(sample.compare() for sample in runs.type_samples),
+                "types": tuple(
+                    sample.compare() for sample in type_samples(runs.pairs, runs.prompt_sets)
+                ),
                 "movers": tuple(
                     find_movers(
                         runs.pairs,
                         runs.texts,
-                        length_gate=signature is None or signature.endswith(":on"),
+                        length_gate=runs.length_gate,
                     )
                 ),
             }
@@ -144,6 +161,22 @@ def compare_in_detail(baseline: Run, candidates: Sequence[Run]) -> ComparisonSet
         candidates=tuple(RunFacts.of(run.name, run.header()) for run in candidates),
         comparisons=tuple(_with_holm(found)),
     )
+
+
+def compare_paired(runs: PairedRuns) -> Comparison:
+    """What `compare_runs` gives, of runs that are paired already."""
+    known = _known_figures(runs)
+    samples = (*runs.score_samples, *runs.xrep3_samples)
+    comparison = Comparison(
+        baseline=runs.names[0],
+        candidate=runs.names[1],
+        n_pairs=len(runs.pairs),
+        differences=tuple(s.compare(known.get(s.metric)) for s in samples),
+        sanity=tuple(s.compare(known.get(s.metric)) for s in runs.sanity_samples),
+        flips=tuple(find_flips(runs.pairs, runs.prompt_sets)),
+    )
+    notes = notes_on(*runs.headers, comparison, runs.prompt_sets)
+    return comparison.model_copy(update={"notes": notes})
 
 
 def compare_scores(
@@ -166,20 +199,6 @@ def compare_scores(
         n_pairs=len(pairs),
         differences=tuple(sample.compare() for sample in score_samples(pairs)),
     )
-
-
-def _compare(runs: PairedRuns) -> Comparison:
-    known = _known_figures(runs)
-    comparison = Comparison(
-        baseline=runs.names[0],
-        candidate=runs.names[1],
-        n_pairs=len(runs.pairs),
-        differences=tuple(s.compare(known.get(s.metric)) for s in runs.metric_samples),
-        sanity=tuple(s.compare(known.get(s.metric)) for s in runs.sanity_samples),
-        flips=tuple(find_flips(runs.pairs, runs.prompt_sets)),
-    )
-    notes = notes_on(*runs.headers, comparison, runs.prompt_sets)
-    return comparison.model_copy(update={"notes": notes})
 
 
 def _known_figures(runs: PairedRuns) -> Mapping[str, tuple[Estimate, Estimate]]:

@@ -25,9 +25,25 @@ from metrics.stats import Estimate
 DEFAULT_WINDOW = 512
 """Tokens per window of a text file, as in llama-perplexity."""
 
+Name = tuple[str, str, int]
+"""Task, prompt id and sample of a text that is read."""
+
 
 class DivergenceError(WeighinError):
     """Two models, or what they are to read, do not go together."""
+
+
+class TextDivergence(Record):
+    """One of the texts that both read."""
+
+    task: str
+    """Of the run that was read; the file's name for a window of a file."""
+    prompt_id: str
+    """The prompt that it answers, or `window N`."""
+    sample: int
+    n_tokens: int
+    mean: float
+    """KL(base || candidate) per token, nats."""
 
 
 class DivergenceReport(Record):
@@ -48,6 +64,8 @@ class DivergenceReport(Record):
     """Tokens that were predicted."""
     metrics: dict[str, Estimate]
     """By `kld.name`; `n` counts texts."""
+    texts: tuple[TextDivergence, ...] = ()
+    """Text by text, in the order in which they were read."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +119,7 @@ def measure_divergence(
             Engine(baseline, settings, log=scratch / "baseline.log") as first,
             Engine(candidate, settings, log=scratch / "candidate.log") as second,
         ):
-            passages, read = (
+            passages, names, read = (
                 _run_passages((first, second), texts, hashes[0])
                 if isinstance(texts, RunTexts)
                 else _file_passages((first, second), texts)
@@ -119,6 +137,17 @@ def measure_divergence(
         n_texts=len(found),
         n_tokens=sum(len(text.kl) for text in found),
         metrics={f"kld.{name}": estimate for name, estimate in summarise(found).items()},
+        texts=tuple(
+            TextDivergence(
+                task=task,
+                prompt_id=prompt_id,
+                sample=sample,
+                n_tokens=len(text.kl),
+                mean=float(text.kl.mean()),
+            )
+            for (task, prompt_id, sample), text in zip(names, found, strict=True)
+            if len(text.kl)
+        ),
     )
 
 
@@ -169,7 +198,9 @@ def _compare(
     ]
 
 
-def _file_passages(engines: tuple[Engine, Engine], texts: FileTexts) -> tuple[list[Passage], str]:
+def _file_passages(
+    engines: tuple[Engine, Engine], texts: FileTexts
+) -> tuple[list[Passage], list[Name], str]:
     try:
         text = texts.path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -183,12 +214,13 @@ def _file_passages(engines: tuple[Engine, Engine], texts: FileTexts) -> tuple[li
             f"{texts.path}: {len(tokens)} tokens do not fill a window of {texts.window}; "
             "lower --context or give a longer text"
         )
-    return passages, f"{texts.path.name} in windows of {texts.window} tokens"
+    names = [(texts.path.name, f"window {number}", 0) for number in range(1, len(passages) + 1)]
+    return passages, names, f"{texts.path.name} in windows of {texts.window} tokens"
 
 
 def _run_passages(
     engines: tuple[Engine, Engine], texts: RunTexts, baseline_sha256: str
-) -> tuple[list[Passage], str]:
+) -> tuple[list[Passage], list[Name], str]:
     run = texts.run
     header = run.header()
     if header.model.sha256 != baseline_sha256:
@@ -208,7 +240,8 @@ def _run_passages(
     passages = [
         Passage([*start, *end], len(start)) for start, end in zip(starts[0], ends, strict=True)
     ]
-    return passages, f"{len(completions)} completions of {run.name}"
+    names = [(c.task, c.prompt_id, c.sample) for c in completions]
+    return passages, names, f"{len(completions)} completions of {run.name}"
 
 
 def _rendered(

@@ -5,7 +5,7 @@ before the colon: `keywords` of `keywords:existence`. A prompt that has a type t
 twice, as lm-eval's instruction-level figures do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from harness.paired import PairedSample
@@ -36,16 +36,25 @@ def type_samples(
     for task, own in by_task(pairs).items():
         if own[0].candidate.ifeval is None:
             continue
+        asked = [prompts[task, pair.prompt_id] for pair in own]
         for way in ways:
-            found += [_sample(task, way, name, own, prompts) for name in _names(own, prompts)]
+            found += [_sample(task, way, name, own, prompts) for name in type_names(asked)]
     return found
 
 
-def _names(pairs: Sequence[Pair], prompts: Mapping[tuple[str, str], Prompt]) -> list[str]:
-    """Types that occur, sorted, each family before its own."""
-    types = {i.id for pair in pairs for i in prompts[pair.task, pair.prompt_id].instructions}
-    families = {name.partition(":")[0] for name in types}
-    return sorted(types | families)
+def type_names(prompts: Iterable[Prompt]) -> list[str]:
+    """Types that occur in prompts, sorted, each family before its own."""
+    types = {instruction.id for prompt in prompts for instruction in prompt.instructions}
+    return sorted(types | {name.partition(":")[0] for name in types})
+
+
+def places(prompt: Prompt, name: str) -> list[int]:
+    """Which of a prompt's instructions are of a family or a type."""
+    return [
+        place
+        for place, instruction in enumerate(prompt.instructions)
+        if name in (instruction.id, instruction.id.partition(":")[0])
+    ]
 
 
 def _sample(
@@ -55,21 +64,20 @@ def _sample(
     pairs: Sequence[Pair],
     prompts: Mapping[tuple[str, str], Prompt],
 ) -> PairedSample:
-    places = {}
-    for pair in pairs:
-        instructions = prompts[task, pair.prompt_id].instructions
-        own = [i for i, one in enumerate(instructions) if name in (one.id, one.id.split(":")[0])]
-        if own:
-            places[pair.prompt_id] = own
+    where = {
+        pair.prompt_id: own
+        for pair in pairs
+        if (own := places(prompts[task, pair.prompt_id], name))
+    }
 
     def sums(pair: Pair, side: int) -> Sums:
         score = (pair.baseline, pair.candidate)[side].ifeval
         assert score is not None
-        own = places[pair.prompt_id]
+        own = where[pair.prompt_id]
         return float(sum(getattr(score, way)[i] for i in own)), float(len(own))
 
-    having = [pair for pair in pairs if pair.prompt_id in places]
-    single = all(len(own) == 1 for own in places.values())
+    having = [pair for pair in pairs if pair.prompt_id in where]
+    single = all(len(own) == 1 for own in where.values())
     return sample_of(
         f"{task}.{way}.{name}",
         "passes" if single else "rate",

@@ -31,6 +31,8 @@ class PairedSample:
 
     metric: str
     kind: Kind
+    prompts: tuple[str, ...]
+    """Ids, in the order of the columns."""
     baseline: Column
     candidate: Column
     scale: float = 1.0
@@ -66,8 +68,18 @@ class PairedSample:
 
     def moved(self) -> list[float]:
         """Candidate minus baseline on each prompt where both have something to show."""
-        sides = (_per_prompt(self.baseline), _per_prompt(self.candidate))
-        return stats.paired_differences(*sides)
+        return stats.paired_differences(*self.by_prompt())
+
+    def by_prompt(self) -> tuple[list[float | None], list[float | None]]:
+        """What each prompt shows on both sides; None where it has nothing to show."""
+        before, after = (
+            [
+                self.scale * top / bottom if bottom > 0 else None
+                for top, bottom in zip(column.tops, column.bottoms, strict=True)
+            ]
+            for column in (self.baseline, self.candidate)
+        )
+        return before, after
 
     def p_value(self) -> float | None:
         """Two-sided p of no difference."""
@@ -109,10 +121,3 @@ class PairedSample:
     def _one_answer_each(self) -> bool:
         both = (*self.baseline.bottoms, *self.candidate.bottoms)
         return self.kind == "passes" and max(both, default=0.0) <= 1
-
-
-def _per_prompt(column: Column) -> list[float | None]:
-    return [
-        top / bottom if bottom > 0 else None
-        for top, bottom in zip(column.tops, column.bottoms, strict=True)
-    ]

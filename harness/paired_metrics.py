@@ -136,6 +136,7 @@ def sample_of(
         counted: Whether n counts the `answers` that show something, or the `bottoms` themselves.
     """
     columns = []
+    prompts = tuple(dict.fromkeys(pair.prompt_id for pair in pairs))
     for side in (0, 1):
         totals: dict[str, list[float]] = {}
         n = 0.0
@@ -147,7 +148,7 @@ def sample_of(
             n += bottom if counted == "bottoms" else float(bottom > 0)
         tops, bottoms = zip(*totals.values(), strict=True)
         columns.append(Column(tops, bottoms, round(n)))
-    return PairedSample(metric, kind, columns[0], columns[1], scale)
+    return PairedSample(metric, kind, prompts, columns[0], columns[1], scale)
 
 
 def _of_ifeval(sums: Callable[[IfevalScore], Sums]) -> Callable[[Pair, int], Sums]:

@@ -1,20 +1,19 @@
-"""Tables: estimates and comparisons as a terminal, or a command's JSON, shows them.
+"""Tables: estimates as a terminal, or a command's JSON, shows them.
 
-Records in, rich tables and plain objects out. Fractions become percentages here and nowhere else.
+Estimates in, texts, rich tables and plain objects out. Fractions become percentages in print and
+nowhere else.
 """
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.comparison import Comparison
-from harness.gates import Verdict
+from harness.directions import BY_TYPE
+from harness.grids import Grid, rich_table
+from harness.sanity import COUNTERS
 from metrics.stats import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-FRACTIONS = ("_acc", ".empty", ".unclosed_thought", ".cut_off", ".same_top")
-"""Endings of the metrics that are fractions and are printed as percentages."""
 
 FINE = "kld."
 """Beginning of the metrics whose small values matter and are printed with more digits."""
@@ -22,25 +21,64 @@ FINE = "kld."
 UNDEFINED = "-"
 
 
+def is_fraction(metric: str) -> bool:
+    """Whether a metric is a share, which is printed in percent."""
+    parts = metric.split(".")
+    by_type = len(parts) > 2 and parts[1] in BY_TYPE
+    return by_type or parts[-1].endswith("_acc") or parts[-1] in (*COUNTERS, "same_top")
+
+
 def figure(metric: str, estimate: Estimate, *, signed: bool = False, interval: bool = True) -> str:
-    """A figure with its interval: `61.2 [55.0, 67.1]`, percent where the metric is a fraction."""
-    if estimate.value is None:
+    """A figure with its interval: `61.25 [55.0, 67.1]`, percent where the metric is a fraction."""
+    value, low, high = estimate.value, estimate.low, estimate.high
+    if value is None:
         return UNDEFINED
-    scale = 100 if metric.endswith(FRACTIONS) else 1
+    if not interval or low is None or high is None:
+        return number(metric, value, signed=signed)
+    scale = 100 if is_fraction(metric) else 1
+    digits = _digits_within(metric, max(abs(value), abs(low), abs(high)))
+    # counts of prompts are known to the digit, their intervals are not
+    own = _digits(metric, value, signed=signed) if scale == 100 else digits
     sign = "+" if signed else ""
-    digits = 3 if scale == 1 and abs(estimate.value) < 1 and not signed else 2
-    if scale == 1 and metric.startswith(FINE) and abs(estimate.value) < 10:
-        digits = 5
-    text = f"{estimate.value * scale:{sign}.{digits}f}"
-    if interval and estimate.low is not None and estimate.high is not None:
-        low, high = estimate.low * scale, estimate.high * scale
-        text += f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    return text
+    ends = ", ".join(f"{end * scale:{sign}.{digits}f}" for end in (low, high))
+    return f"{value * scale:{sign}.{own}f} [{ends}]"
+
+
+def number(metric: str, value: float, *, signed: bool = False) -> str:
+    """One number in the metric's unit, percent where it is a fraction.
+
+    Args:
+        metric: Its name.
+        value: Fractions as fractions.
+        signed: With a plus where it is above 0.
+    """
+    scale = 100 if is_fraction(metric) else 1
+    digits = _digits(metric, value, signed=signed)
+    return f"{value * scale:{'+' if signed else ''}.{digits}f}"
+
+
+def _digits(metric: str, value: float, *, signed: bool) -> int:
+    if metric.endswith("_bytes"):
+        return 0
+    if is_fraction(metric):
+        return 2
+    if metric.startswith(FINE) and abs(value) < 10:
+        return 5
+    return 3 if abs(value) < 1 and not signed else 2
+
+
+def _digits_within(metric: str, size: float) -> int:
+    """Digits of a figure and its interval, from the largest of the three."""
+    if is_fraction(metric):
+        return 1
+    if metric.startswith(FINE) and size < 10:
+        return 5
+    return 3 if size < 1 else 2 if size < 10 else 1 if size < 1000 else 0
 
 
 def label(metric: str) -> str:
     """The metric's name, with a percent sign where it is printed in percent."""
-    return f"{metric} %" if metric.endswith(FRACTIONS) else metric
+    return f"{metric} %" if is_fraction(metric) else metric
 
 
 def figures_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float | int | None]]:
@@ -50,46 +88,5 @@ def figures_json(metrics: Mapping[str, Estimate]) -> dict[str, dict[str, float |
 
 def summary_table(title: str, metrics: Mapping[str, Estimate]) -> "Table":
     """A run's figures."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("metric")
-    table.add_column("value [95 % interval]", justify="right")
-    table.add_column("n", justify="right")
-    for name, estimate in metrics.items():
-        table.add_row(label(name), figure(name, estimate), str(estimate.n))
-    return table
-
-
-def comparison_table(comparison: Comparison) -> "Table":
-    """Two runs, metric by metric."""
-    from rich.table import Table
-
-    table = Table(
-        title=f"{comparison.candidate} against {comparison.baseline}, {comparison.n_pairs} pairs",
-        title_justify="left",
-    )
-    table.add_column("metric")
-    for name in ("baseline", "candidate", "difference [95 % interval]", "p", "n"):
-        table.add_column(name, justify="right")
-    for row in comparison.differences:
-        table.add_row(
-            label(row.metric),
-            figure(row.metric, row.baseline, interval=False),
-            figure(row.metric, row.candidate, interval=False),
-            figure(row.metric, row.difference, signed=True),
-            UNDEFINED if row.p_value is None else f"{row.p_value:.3g}",
-            str(row.difference.n),
-        )
-    return table
-
-
-def verdict_lines(verdicts: list[Verdict]) -> list[str]:
-    """One line a gate: kept or broken, and by how much."""
-    lines = []
-    for verdict in verdicts:
-        value = verdict.found.value
-        assert value is not None
-        word = "kept  " if verdict.kept else "BROKEN"
-        lines.append(f"{word} {verdict.gate} (found {value:+.4g}, n {verdict.found.n})")
-    return lines
+    rows = tuple((label(n), figure(n, e), str(e.n)) for n, e in metrics.items())
+    return rich_table(Grid(title, ("metric", "value [95 % interval]", "n"), rows))

@@ -4,7 +4,15 @@ import sys
 
 import typer
 
-from harness import commands_compare, commands_eval, commands_kld, commands_noise, commands_score
+from harness import (
+    commands_check,
+    commands_compare,
+    commands_eval,
+    commands_kld,
+    commands_noise,
+    commands_score,
+)
+from harness.commands_check import gates_app
 from harness.commands_lexicon import lexicon_app
 from harness.console import run_app
 from search import (
@@ -36,7 +44,8 @@ app.command()(commands_score.score)
 app.command()(commands_noise.noise)
 app.command()(commands_kld.kld)
 app.command()(commands_compare.compare)
-app.command()(commands_compare.check)
+app.command()(commands_check.check)
+app.add_typer(gates_app, name="gates")
 app.add_typer(lexicon_app, name="lexicon")
 
 
