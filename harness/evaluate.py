@@ -103,18 +103,35 @@ def plan_waves(
         looks: Shares of the answers up to which the tasks take turns, as in `EngineSettings`;
             without any, a task is done before the next begins.
     """
-    asks = []
-    for index, task in enumerate(tasks):
-        own = [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
-        if order is not None:
-            Random(order).shuffle(own)
-        asks.append(own)
-    edges = [[0, *look_counts(len(own), looks)] for own in asks]
+    asks = [
+        [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
+        for index, task in enumerate(tasks)
+    ]
     return [
-        Wave(index, tuple(own[i : min(i + size, edges[index][turn + 1])]))
+        Wave(task, tuple(asks[task][position] for position in positions))
+        for task, positions in wave_positions([len(own) for own in asks], size, order, looks)
+    ]
+
+
+def wave_positions(
+    n_answers: Sequence[int], size: int, order: int | None, looks: Sequence[float]
+) -> list[tuple[int, list[int]]]:
+    """Which answers of which task each wave holds, by their positions in the prompts' order.
+
+    Args:
+        n_answers: Of each task.
+        size, order, looks: As for `plan_waves`.
+    """
+    positions = [list(range(n)) for n in n_answers]
+    if order is not None:
+        for own in positions:
+            Random(order).shuffle(own)
+    edges = [[0, *look_counts(n, looks)] for n in n_answers]
+    return [
+        (task, own[i : min(i + size, edges[task][turn + 1])])
         for turn in range(len(looks) + 1)
-        for index, own in enumerate(asks)
-        for i in range(edges[index][turn], edges[index][turn + 1], size)
+        for task, own in enumerate(positions)
+        for i in range(edges[task][turn], edges[task][turn + 1], size)
     ]
 
 
