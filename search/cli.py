@@ -18,6 +18,7 @@ from harness.console import run_app
 from search import (
     commands_build,
     commands_fisher,
+    commands_report,
     commands_search,
     commands_subspace,
     commands_train,
@@ -45,6 +46,7 @@ app.command()(commands_noise.noise)
 app.command()(commands_kld.kld)
 app.command()(commands_compare.compare)
 app.command()(commands_check.check)
+app.command()(commands_report.report)
 app.add_typer(gates_app, name="gates")
 app.add_typer(lexicon_app, name="lexicon")
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from harness.comparison import Comparison
 from harness.prompts import Instruction, Prompt
 from harness.report.marks import Changes, Span, compare_texts, mark
+from harness.report.subject import Matter
 from harness.runs import Completion, Run, RunHeader, Score
 from harness.scoring import answer
 from metrics.lexicon import Lexicon
@@ -49,24 +50,17 @@ class Exchange:
         return max(self.entry["weights"], default=0.0)
 
 
-def exchanges(
-    baseline: Run,
-    candidates: Sequence[Run],
-    comparisons: Sequence[Comparison],
-    lexicon: Lexicon | None,
-) -> list[Exchange]:
+def exchanges(matter: Matter, lexicon: Lexicon | None) -> list[Exchange]:
     """Every prompt of the baseline with all answers, those that differ most first.
 
     Args:
-        baseline: The run to read beside.
-        candidates: Runs of the same prompts; none shows the baseline alone.
-        comparisons: One a candidate, in detail.
+        matter: The runs and their comparisons.
         lexicon: What is marked as slop; None marks none.
     """
-    runs = (baseline, *candidates)
-    headers = [run.header() for run in runs]
-    said = [_said(run) for run in runs]
-    moved = [_moves(comparison) for comparison in comparisons]
+    baseline = matter.baseline.run
+    headers = [subject.run.header() for subject in matter.subjects]
+    said = [_said(subject.run) for subject in matter.subjects]
+    moved = [_moves(comparison) for comparison in matter.comparisons]
     found = []
     for prompts in baseline.prompt_sets():
         by_id = {prompt.id: prompt for prompt in prompts.prompts}

@@ -112,3 +112,8 @@ class Document(Record):
     facts: tuple[tuple[str, str], ...] = ()
     """Name and value of what a reader asks first."""
     sections: tuple[Section, ...]
+
+
+def slug(name: str) -> str:
+    """A name as a part of an id: letters, digits and hyphens."""
+    return "".join(c if c.isascii() and c.isalnum() else "-" for c in name)

@@ -42,20 +42,20 @@ def verdict_on(comparison: Comparison) -> Verdict:
     return Verdict(sentence + ".", " · ".join(_figure(row, tone) for row, tone in judged))
 
 
-def best_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons from the most to the least favourable, equals in their order.
+def by_favour(comparisons: Sequence[Comparison]) -> list[int]:
+    """Indices of comparisons from the most to the least favourable, equals in their order.
 
     A candidate that is shown to be worse in something stands behind all that are not; then the
     number of figures shown to be better decides, then the gain in H.
     """
 
-    def rank(comparison: Comparison) -> tuple[int, int, float]:
-        heads = _heads(comparison)
+    def rank(index: int) -> tuple[int, int, float]:
+        heads = _heads(comparisons[index])
         tones = [tone_of(d) for d in heads]
         gain = sum(d.difference.value or 0 for d in heads if d.metric.endswith(STYLE))
         return tones.count("worse"), -tones.count("better"), -gain
 
-    return sorted(comparisons, key=rank)
+    return sorted(range(len(comparisons)), key=rank)
 
 
 def _heads(comparison: Comparison) -> list[Difference]:
