@@ -1,19 +1,16 @@
 """Fisher: the diagonal Fisher information of a model's linear layers, E_x[(dL/dp)^2].
 
 Walks through groups of layers and the examples of each, and keeps what is done; the squares, the
-prompts, the memory and the file are other modules' matter.
-Source: Kirkpatrick et al. 2017, https://arxiv.org/abs/1612.00796 (diagonal, empirical); drawn
-labels as in Martens 2020, https://arxiv.org/abs/1412.1193. L is the mean negative log-likelihood
-of an example's tokens, which is what transformers' models call their loss.
+loss, the prompts, the memory and the file are other modules' matter.
+Source: Kirkpatrick et al. 2017, https://arxiv.org/abs/1612.00796.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -31,15 +28,13 @@ from search.fisher_groups import (
     plan_groups,
     work_bytes,
 )
+from search.fisher_loss import add_batch
 from search.fisher_overlap import text_sha256
 from search.fisher_prompts import Example, Examples, Loss, n_loss_tokens, tokens_sha256
 from search.names import layer_of
 from search.squares import SUM_BYTES, SquareSums, Target
 from search.targets import find_targets
 from search.text_model import Precision, load_text_model
-
-if TYPE_CHECKING:
-    import torch
 
 LAYERS_FILE = "layer_importance.json"
 
@@ -48,9 +43,6 @@ SAVE_INTERVAL_S = 60.0
 
 SAVE_SHARE = 0.1
 """Largest share of the time that goes into saving them."""
-
-DRAWN_ROWS = 16
-"""Positions whose tokens are drawn at once; each takes a float64 per token of the vocabulary."""
 
 Progress = Callable[[str, int, int], None]
 """Told the group, the examples done and the examples in all."""
@@ -168,87 +160,6 @@ def make_fisher(
         layers_at_a_time=at_a_time,
         elapsed_s=time.monotonic() - began,
     )
-
-
-def add_batch(
-    model: Any, sums: SquareSums, batch: Sequence[Example], loss: Loss, *, seed: int
-) -> None:
-    """Add one batch's squared gradients.
-
-    Examples are padded on the right, where a causal model's tokens do not look, and each one's
-    loss depends on its own tokens alone; so no mask is needed, and nothing is mixed.
-
-    Args:
-        model: Takes `input_ids` and returns `logits`; its parameters are frozen.
-        sums: Of the group in work, changed in place.
-        batch: At least one example.
-        loss: See `Loss`.
-        seed: Of drawn tokens.
-
-    Raises:
-        FisherError: a loss that is not finite.
-    """
-    import torch
-
-    lengths = [len(example.tokens) for example in batch]
-    device = next(iter(sums.sums.values())).device
-    ids = torch.zeros((len(batch), max(lengths)), dtype=torch.int64)
-    for row, example in enumerate(batch):
-        ids[row, : lengths[row]] = torch.tensor(example.tokens)
-    ids = ids.to(device)
-    with torch.enable_grad(), sums.watching(lengths):
-        logits = model(input_ids=ids, use_cache=False).logits
-        losses = torch.stack(
-            [
-                _example_loss(logits[row], ids[row], example, loss, seed)
-                for row, example in enumerate(batch)
-            ]
-        )
-        finite = torch.isfinite(losses.detach())
-        if not bool(finite.all()):
-            worst = batch[int((~finite).nonzero()[0])]
-            raise FisherError(
-                f"the loss on prompt {worst.id!r} is not finite; take --precision float32"
-            )
-        if losses.requires_grad:
-            torch.autograd.backward(losses.sum())
-
-
-def _example_loss(
-    logits: "torch.Tensor", ids: "torch.Tensor", example: Example, loss: Loss, seed: int
-) -> "torch.Tensor":
-    """Mean negative log-likelihood of one example's tokens, float32.
-
-    Args:
-        logits: [T, vocabulary], padding included.
-        ids: [T].
-    """
-    from torch.nn.functional import cross_entropy
-
-    n = len(example.tokens)
-    if loss == "sampled":
-        rows = logits[:n].float()
-        return cross_entropy(rows, _draw(rows.detach(), example.id, seed))
-    return cross_entropy(logits[example.first - 1 : n - 1].float(), ids[example.first : n])
-
-
-def _draw(logits: "torch.Tensor", prompt_id: str, seed: int) -> "torch.Tensor":
-    """One token per position from the model's own distribution there.
-
-    The numbers drawn with are a function of the prompt's id and the seed, so that neither batches
-    nor groups change them.
-    """
-    import torch
-
-    key = sha256(f"fisher:{seed}:{prompt_id}".encode()).digest()
-    rng = torch.Generator().manual_seed(int.from_bytes(key[:7], "big"))
-    uniform = torch.rand((len(logits), 1), dtype=torch.float64, generator=rng).to(logits.device)
-    drawn = []
-    for start in range(0, len(logits), DRAWN_ROWS):
-        part = slice(start, start + DRAWN_ROWS)
-        below = logits[part].double().softmax(-1).cumsum(-1)
-        drawn.append(torch.searchsorted(below, uniform[part] * below[:, -1:]))
-    return torch.cat(drawn).squeeze(-1).clamp_(max=logits.shape[-1] - 1)
 
 
 def _fill(

@@ -272,7 +272,7 @@ def _with_figures(header: FisherHeader, done: Mapping[str, Done]) -> FisherHeade
 def _difference(before: FisherSettings, now: FisherSettings) -> str | None:
     """The first setting in which two estimates differ, in words."""
     then, today = before.model_dump(), now.model_dump()
-    then, today = {**then, **then.pop("header")}, {**today, **today.pop("header")}
+    then, today = then.pop("header") | then, today.pop("header") | today
     for name, value in then.items():
         if value != today[name]:
             if isinstance(value, str | int):
