@@ -196,7 +196,7 @@ def _chat_rows(messages: Sequence[Message], reading: Reading, where: str) -> Ite
         before, asked = render(messages[:place], False), render(messages[:place], True)
         upto = render(messages[: place + 1], False)
         start = _shared(asked, upto)
-        if start < _shared(before, asked):
+        if start < _shared(before, asked) or start == len(upto):
             raise TrainingError(
                 f"{where}: the chat template does not put message {place + 1} after those before "
                 "it, so the answer cannot be found; use a checkpoint with another template"
