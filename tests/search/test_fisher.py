@@ -253,10 +253,10 @@ def test_killed(
     arguments = [sys.executable, "-c", KILLED, checkpoint.folder, prompts, out]
     ended = subprocess.run(arguments, check=False, cwd=Path(__file__).parents[2])
     assert ended.returncode == -signal.SIGKILL
-    done: list[int] = []
-    make_fisher(
-        checkpoint, examples, out, OPTIONS, lambda _group, n_done, _n_all: done.append(n_done)
-    )
+    again: list[int] = []
+    options = replace(OPTIONS, layers_at_a_time=1)
+    make_fisher(checkpoint, examples, out, options, lambda _group, n, _n_all: again.append(n))
+    assert len(again) == 3 * len(ROWS) - 5  # the kill came before the sixth was kept
     assert out.read_bytes() == whole
 
 
