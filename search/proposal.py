@@ -47,7 +47,7 @@ def propose(
         if point is not None:
             study.storage.set_trial_system_attr(trial_id, FIXED, point)
     sampler = Orderless(study.recipe.search, number)
-    trial = optuna.Trial(study.with_sampler(sampler), trial_id)
+    trial = optuna.Trial(study.optuna_study(sampler), trial_id)
     return trial, suggest(trial, study.recipe)
 
 

@@ -77,7 +77,7 @@ def _make(
 def _keep(study: Study, artifacts: Artifacts | None, run: Run) -> dict[str, tuple[str, str]]:
     if artifacts is None:
         return {}
-    return artifacts.keep(run.folder, study.with_sampler(None), study.storage)
+    return artifacts.keep(run.folder, study.optuna_study(), study.storage)
 
 
 def _check(lease: Lease, interrupt: Interrupt) -> Callable[[], None]:

@@ -94,6 +94,8 @@ class Study:
     objectives: tuple[Objective, ...]
     constraints: tuple[Constraint, ...]
     storage: "optuna.storages.BaseStorage"
+    id: int
+    """Its number in the storage."""
     url: str
     """Of the storage, to name it in an error."""
 
@@ -103,22 +105,12 @@ class Study:
         return self.record.recipe
 
     @property
-    def id(self) -> int:
-        """Its number in the storage."""
-        return self.storage.get_study_id_from_name(self.name)
-
-    @property
     def n_trials(self) -> int:
         """How many trials are wanted in all, repeats aside."""
         return int(self.attribute(BUDGET))
 
-    @property
-    def optuna(self) -> "optuna.Study":
-        """Optuna's own view of it, without a sampler of ours."""
-        return self.with_sampler(None)
-
-    def with_sampler(self, sampler: "optuna.samplers.BaseSampler | None") -> "optuna.Study":
-        """Optuna's study for one trial: opened anew, so that no trial is remembered."""
+    def optuna_study(self, sampler: "optuna.samplers.BaseSampler | None" = None) -> "optuna.Study":
+        """Optuna's own view of it, opened anew, so that it remembers no trial."""
         import optuna
 
         return optuna.load_study(study_name=self.name, storage=self.storage, sampler=sampler)
@@ -237,7 +229,7 @@ def open_study(
         if known is None or record.model_dump(mode="json") != known:
             opened.set_study_user_attr(study_id, RECORD, record.model_dump(mode="json"))
         opened.set_study_user_attr(study_id, BUDGET, n_trials)
-    return Study(name, record, objectives, constraints, opened, storage)
+    return Study(name, record, objectives, constraints, opened, study_id, storage)
 
 
 def load_study(place: str | Path, storage: str | None = None) -> Study:
@@ -273,7 +265,7 @@ def load_study(place: str | Path, storage: str | None = None) -> Study:
         known = opened.get_study_user_attrs(study_id).get(RECORD)
     record = StudyRecord.parse(known, f"study {name}")
     objectives = parse_objectives(record.recipe.search.maximize)
-    return Study(name, record, objectives, constraints_of(record.recipe), opened, storage)
+    return Study(name, record, objectives, constraints_of(record.recipe), opened, study_id, storage)
 
 
 def default_url(folder: Path) -> str:

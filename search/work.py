@@ -285,13 +285,13 @@ def _fail(study: Study, claim: Claim, failure: Failure, reason: str, me: Owner) 
     claim.job.set("host", me.host)
     claim.job.set("failure", failure)
     claim.job.set("error", " ".join(reason.split()))
-    return _tell(study, claim, study.with_sampler(None), optuna.trial.TrialState.FAIL)
+    return _tell(study, claim, study.optuna_study(), optuna.trial.TrialState.FAIL)
 
 
 def _tell(
     study: Study,
     claim: Claim,
-    with_sampler: "optuna.Study",
+    told: "optuna.Study",
     state: "optuna.trial.TrialState",
     values: Sequence[float] | None = None,
 ) -> TrialRow:
@@ -303,7 +303,7 @@ def _tell(
     import optuna
 
     try:
-        return row_of(with_sampler.tell(claim.number, values, state=state))
+        return row_of(told.tell(claim.number, values, state=state))
     except optuna.exceptions.UpdateFinishedTrialError:
         raise Lost from None
     except ValueError:
