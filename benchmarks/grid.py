@@ -2,7 +2,7 @@
 
 Three files in a folder: `grid.json` says what was asked and of what, `builds.jsonl` holds one build
 a line with each answer's scores and tokens, in the order in which a run gives them, and
-`completions.jsonl.xz` every answer's text. `record_grid.py` writes them, `search.py` replays them.
+`completions.jsonl.xz` every answer's text. `record_grid.py` writes them, `replay.py` replays them.
 """
 
 import json
@@ -44,6 +44,8 @@ class GridHeader(Record):
     """What every build and run hangs on, part by part, as a study is bound to it."""
     space: dict[str, Dimension]
     """The grid: choices and ranges with steps."""
+    own: dict[str, Number | None]
+    """The recipe's own numbers."""
     maximize: str | tuple[str, ...]
     subject_to: tuple[str, ...]
     engine: EngineSettings

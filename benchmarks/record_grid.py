@@ -4,7 +4,7 @@
         --grid s=0:1:0.125 --grid alpha=0:0.6:0.1 -o results/demo-grid
 
 Builds are deleted as it goes; runs lie in `--work` until all are there, and what was done is not
-done again. Takes the recipe's own evaluation, its search half. `search.py` replays the record.
+done again. Takes the recipe's own evaluation, its search half. `replay.py` replays the record.
 """
 
 from pathlib import Path
@@ -109,6 +109,7 @@ def _header(bench: Bench, baseline: Run) -> GridHeader:
     return GridHeader(
         parts=bench_parts(bench),
         space=search.space,
+        own=bench.recipe.merge.model_dump(exclude={"method"}),
         maximize=search.maximize,
         subject_to=tuple(constraint.text for constraint in bench.constraints),
         engine=made.engine,

@@ -37,7 +37,7 @@ from search.work import Assignment, Outcome
 if TYPE_CHECKING:
     import optuna
 
-    from search.rungs import Reference
+    from search.reference import Reference
 
 BASELINE = "baseline"
 """Name of the baseline's run, and of the build of a point that changes nothing."""
@@ -253,7 +253,7 @@ class Bench:
 
     def reference(self, run: Run) -> "Reference":
         """A whole run's scores, read once."""
-        from search.rungs import Reference
+        from search.reference import Reference
 
         key = str(run.folder)
         if key not in self._references:
