@@ -1,5 +1,6 @@
 """`weighin train`: parse, call, print."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,13 +11,18 @@ from harness.options import Threads
 from search.errors import TrainingError
 
 if TYPE_CHECKING:
+    from search.recipe import Mask
     from search.training_record import TrainingRecord
+    from search.training_settings import TrainingSettings
     from search.training_task import TrainingTask
 
 SAVE_EVERY = 50
 
 
 def train(
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe (YAML) with `heal.train`; flags go over it.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The adapter's folder [where a search looks]."),
@@ -107,24 +113,23 @@ def train(
     from search.training import train as train_adapter
     from search.training_progress import TrainingProgress
 
-    task = _task(
-        settings={name: value for name, value in chosen.items() if value is not None},
-        mask={"mode": mode, "strength": strength},
-        places={
-            "base": onto,
-            "data": None if data is None else tuple(data),
-            "subspace": subspace,
-            "rank": rank,
-            "importance": importance,
-            "threads": threads,
-            "base_name": base_name,
-        },
-    )
-    if out is None:
+    places = {
+        "base": onto,
+        "data": None if data is None else tuple(data),
+        "subspace": subspace,
+        "rank": rank,
+        "importance": importance,
+        "threads": threads,
+        "base_name": base_name,
+    }
+    wanted = _Wanted(_given(chosen), _given({"mode": mode, "strength": strength}), _given(places))
+    task, folder = _task(wanted) if recipe is None else _recipe_task(recipe, wanted)
+    folder = out or folder
+    if folder is None:
         raise TrainingError("nowhere to write the adapter; name a folder with --out")
-    with TrainingProgress(out.name) as progress:
-        record = train_adapter(task, out, save_every=save_every, progress=progress)
-    _show(record, out, as_json=json)
+    with TrainingProgress(folder.name) as progress:
+        record = train_adapter(task, folder, save_every=save_every, progress=progress)
+    _show(record, folder, as_json=json)
 
 
 def parse_layers(text: str) -> tuple[int, ...]:
@@ -142,30 +147,75 @@ def parse_layers(text: str) -> tuple[int, ...]:
     return tuple(sorted(set(found)))
 
 
-def _task(
-    *, settings: dict[str, Any], mask: dict[str, Any], places: dict[str, Any]
-) -> "TrainingTask":
+@dataclass(frozen=True)
+class _Wanted:
+    """What the flags say: fields of TrainingSettings, of Mask and of TrainingTask."""
+
+    settings: dict[str, Any]
+    mask: dict[str, Any]
+    places: dict[str, Any]
+
+
+def _given(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def _task(wanted: _Wanted) -> "tuple[TrainingTask, None]":
+    """What flags alone ask for."""
+    from search.training_task import TrainingTask
+
+    if "base" not in wanted.places or not wanted.places.get("data"):
+        raise TrainingError("name the model with --onto and what to learn with --data, or a recipe")
+    for name in (*wanted.mask, *(["rank"] if "rank" in wanted.places else [])):
+        if "subspace" not in wanted.places:
+            raise TrainingError(f"--{name} needs a subspace; name its file (--subspace)")
+    settings, mask = _checked(wanted, {}, {} if "subspace" in wanted.places else None)
+    return TrainingTask(settings=settings, mask=mask, **wanted.places), None
+
+
+def _recipe_task(path: Path, wanted: _Wanted) -> "tuple[TrainingTask, Path]":
+    """What a recipe asks for, flags put over it, and the folder where a search looks for it."""
+    from search.checkpoint import open_checkpoint
+    from search.recipe import load_recipe
+    from search.trained_heal import TrainedHeal
+
+    recipe = load_recipe(path)
+    heal = recipe.heal
+    if heal is None or heal.train is None:
+        raise TrainingError(f"{path}: heal has no `train` section that says what to learn; add one")
+    base = recipe.pt if heal.onto == "pt" else recipe.it
+    assert base is not None
+    trained = TrainedHeal(recipe, open_checkpoint(base), may_train=True)
+    rank = wanted.places.get("rank", recipe.merge.rank)
+    task = trained.task(rank)
+    mask = {} if wanted.mask or "subspace" in wanted.places else None
+    settings, changed = _checked(
+        wanted,
+        task.settings.model_dump(),
+        task.mask.model_dump() if task.mask is not None else mask,
+    )
+    task = replace(task, **{**wanted.places, "settings": settings, "mask": changed})
+    return task, trained.folder(task)
+
+
+def _checked(
+    wanted: _Wanted, settings: dict[str, Any], mask: dict[str, Any] | None
+) -> "tuple[TrainingSettings, Mask | None]":
+    """Settings and mask with the flags put over them; None leaves the factors free."""
     from pydantic import ValidationError
 
     from search.recipe import Mask
     from search.training_settings import TrainingSettings
-    from search.training_task import TrainingTask
 
-    given = {name: value for name, value in mask.items() if value is not None}
-    if places["base"] is None or not places["data"]:
-        raise TrainingError("name the model with --onto and what to learn with --data, or a recipe")
-    if given and places["subspace"] is None:
-        raise TrainingError(f"--{next(iter(given))} needs a subspace; name its file (--subspace)")
     try:
-        full = TrainingSettings.model_validate(settings)
-        masked = None
-        if places["subspace"] is not None:
-            masked = Mask.model_validate({**given, "apply": "train"})
+        full = TrainingSettings.model_validate({**settings, **wanted.settings})
+        if mask is None:
+            return full, None
+        return full, Mask.model_validate({**mask, **wanted.mask, "apply": "train"})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = "--" + str(first["loc"][0]).replace("_", "-")
         raise TrainingError(f"{name} {first['input']}: {first['msg'].lower()}") from None
-    return TrainingTask(settings=full, mask=masked, **places)
 
 
 def _show(record: "TrainingRecord", out: Path, *, as_json: bool) -> None:
