@@ -19,7 +19,7 @@ from typing import Annotated, Any
 
 import typer
 from instructions.answers import ask, different, sentences
-from instructions.compose import Row, fixed_rows, long_row, rows_of
+from instructions.compose import Row, deck_of, fixed_rows, long_row, rows_of
 from instructions.overlap import overlapping
 from instructions.requests import Request, all_requests, long_requests
 
@@ -49,12 +49,13 @@ def make_rows(model: Path, work: Path) -> tuple[list[Row], list[Row]]:
     said = ask(model, requests, work / "requests", samples=N_ANSWERS, seed=SEED)
     said_long = ask(model, long, work / "long", samples=N_LONG_ANSWERS, seed=SEED + 1)
     rng = random.Random(SEED)
+    deck = deck_of(rng=rng)
     sides: tuple[list[Row], list[Row]] = ([], [])
     for number, request in enumerate(requests):
         answers = [sentences(answer) for answer in said[request.id]]
         if all(answers):
             side = sides[number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1]
-            side.extend(rows_of(request, answers, N_ROWS, rng=rng))
+            side.extend(rows_of(request, answers, N_ROWS, deck, rng=rng))
             if request.id in said_long:
                 row = _long_row(request, answers, said_long[request.id], rng)
                 side.extend([] if row is None else [row])

@@ -20,11 +20,18 @@ MAX_TOKENS = 128
 TEMPERATURE = 0.6  # greedily, a model of this size repeats itself
 
 MIN_WORDS = 4
-MAX_WORDS = 38
+MAX_WORDS = 26
 MAX_SAME = 2  # times that one longer word may stand in a sentence
 SAME_SHARE = 0.5  # share of a sentence's words in an earlier one beyond which it repeats it
 
 LIST_MARK = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s*")
+LEFT_ALONE = re.compile(
+    r"\b(?:jew|muslim|islam|christian|hindu|buddhis|god|relig|african|asian|indian|black people|"
+    r"white people|nazi|hitler|slave|race|racis|sex|rape|naked|suicid|murder|kill|bomb|terror|"
+    r"covid|trump|obama|smollm|language model|hugging)",
+    re.I,
+)
+"""Subjects about which a model of this size had better not be quoted, and the model itself."""
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 ODD = re.compile(r'["“”\[\]{}<>*#|/\\_()`~]|:$|\d\)|https?:')
 GREETING = re.compile(
@@ -101,7 +108,8 @@ def _is_clean(sentence: str) -> bool:
     if max(Counter(word for word in words if len(word) > 3).values(), default=0) > MAX_SAME:
         return False
     whole = sentence[-1] in ".!?" and sentence[0].isupper() and sentence.isascii()
-    return whole and not ODD.search(sentence) and not GREETING.match(sentence)
+    unfit = ODD.search(sentence) or GREETING.match(sentence) or LEFT_ALONE.search(sentence)
+    return whole and not unfit
 
 
 def _words(sentence: str) -> list[str]:

@@ -83,7 +83,7 @@ APART: tuple[frozenset[str], ...] = (
 """Sets of which an answer takes one at most."""
 
 N_INSTRUCTIONS = (1, 1, 1, 2, 2, 3)
-MAX_WORDS = 150
+MAX_WORDS = 120
 MAX_LONG_WORDS = 360
 
 
@@ -110,6 +110,7 @@ def rows_of(
     request: Request,
     answers: Sequence[Sequence[str]],
     n: int,
+    deck: Iterator[str],
     *,
     rng: random.Random,
 ) -> Iterator[Row]:
@@ -119,13 +120,14 @@ def rows_of(
         request: What is asked.
         answers: The sentences of each of the model's answers; two at least.
         n: Rows to try; those that fail the checker are left out.
-        rng: Chooses the instructions and their arguments.
+        deck: The first instruction of each row, so that all types come equally often.
+        rng: Chooses the other instructions and all arguments.
     """
     for number in range(n):
         first, *others = rng.sample(list(answers), k=len(answers))
         spare = [sentence for other in others for sentence in other if sentence not in first]
         draft = Draft(request, list(first), spare)
-        row = compose(draft, _choose(rng), f"{request.id}-{number}", rng=rng)
+        row = compose(draft, _choose(next(deck), rng), f"{request.id}-{number}", rng=rng)
         if row is not None and len(row.answer.split()) <= MAX_WORDS and row.follows():
             yield row
 
@@ -199,12 +201,18 @@ def fixed_rows(*, rng: random.Random) -> Iterator[Row]:
         )
 
 
-def _choose(rng: random.Random) -> set[str]:
-    """A few instructions that go together."""
+def deck_of(*, rng: random.Random) -> Iterator[str]:
+    """All instructions in random order, over and over, each time in another order."""
+    while True:
+        yield from rng.sample([*EDITS, REPEAT], k=len(EDITS) + 1)
+
+
+def _choose(first: str, rng: random.Random) -> set[str]:
+    """A few instructions that go together, one of them given."""
     n = rng.choice(N_INSTRUCTIONS)
-    chosen: set[str] = set()
+    chosen = {first}
     for name in rng.sample([*EDITS, REPEAT], k=len(EDITS) + 1):
-        if len(chosen) == n:
+        if len(chosen) >= n:
             break
         if all(name not in group or not chosen & group for group in APART):
             chosen.add(name)

@@ -48,7 +48,7 @@ PLACEHOLDER_LINES = (
 
 def plain(draft: Draft, *, rng: random.Random) -> bool:
     """Give a draft that no instruction has shaped a paragraph or two."""
-    wanted = min(rng.choice((2, 3, 3, 4, 5, 6)), len(draft.sentences + draft.spare))
+    wanted = min(rng.choice((1, 2, 2, 3, 3, 4)), len(draft.sentences + draft.spare))
     taken = draft.take(wanted)
     if not taken:
         return False
@@ -58,7 +58,7 @@ def plain(draft: Draft, *, rng: random.Random) -> bool:
 
 def bullets(draft: Draft, *, rng: random.Random) -> Applied | None:
     """A markdown list of exactly n points, perhaps after a line that leads into it."""
-    n = rng.choice((2, 3, 3, 4, 5, 6))
+    n = rng.choice((2, 2, 3, 3, 4, 5))
     taken = draft.take(n)
     if taken is None:
         return None
@@ -72,7 +72,7 @@ def bullets(draft: Draft, *, rng: random.Random) -> Applied | None:
 def sections(draft: Draft, *, rng: random.Random) -> Applied | None:
     """Numbered sections under a mark such as "Part 1"."""
     n = rng.choice((2, 2, 3, 3, 4))
-    taken = draft.take(n * rng.choice((1, 2)))
+    taken = draft.take(n)
     if taken is None:
         return None
     mark = rng.choice(SECTION_MARKS)
@@ -86,7 +86,7 @@ def sections(draft: Draft, *, rng: random.Random) -> Applied | None:
 def divided(draft: Draft, *, rng: random.Random) -> Applied | None:
     """Exactly n paragraphs with *** between them."""
     n = rng.choice((2, 2, 3, 3, 4, 5))
-    taken = draft.take(n * rng.choice((1, 2) if n < 4 else (1,)))
+    taken = draft.take(n)
     if taken is None:
         return None
     draft.blocks = paragraphs(taken, n)
@@ -98,7 +98,7 @@ def divided(draft: Draft, *, rng: random.Random) -> Applied | None:
 def first_word(draft: Draft, *, rng: random.Random) -> Applied | None:
     """Exactly n paragraphs, one of which begins with a given word."""
     n = rng.choice((2, 3, 3, 4))
-    taken = draft.take(n * rng.choice((1, 2) if n < 3 else (1,)))
+    taken = draft.take(n)
     if taken is None:
         return None
     draft.blocks = paragraphs(taken, n)
@@ -125,7 +125,7 @@ def first_word(draft: Draft, *, rng: random.Random) -> Applied | None:
 
 def two_responses(draft: Draft, *, rng: random.Random) -> Applied | None:
     """Two answers with six asterisks between them, from the model's two answers."""
-    n = rng.choice((1, 2, 2, 3))
+    n = rng.choice((1, 1, 2))
     first, second = draft.sentences[:n], draft.spare[:n]
     if not first or not second:
         return None
@@ -138,7 +138,7 @@ def two_responses(draft: Draft, *, rng: random.Random) -> Applied | None:
 
 def json_object(draft: Draft, *, rng: random.Random) -> Applied | None:
     """One JSON object, bare or fenced."""
-    taken = draft.take(rng.choice((2, 3, 4)))
+    taken = draft.take(rng.choice((1, 2, 3)))
     if taken is None:
         return None
     title = title_of(draft.request.subject)
@@ -159,7 +159,7 @@ def json_object(draft: Draft, *, rng: random.Random) -> Applied | None:
 
 def placeholders(draft: Draft, *, rng: random.Random) -> Applied | None:
     """Blanks in square brackets: a letter's name and signature, or lines after the text."""
-    taken = draft.take(rng.choice((2, 3, 4)))
+    taken = draft.take(rng.choice((1, 2, 2)))
     if taken is None:
         return None
     lines = rng.sample(PLACEHOLDER_LINES, k=rng.choice((1, 2, 2, 3, 4)))
