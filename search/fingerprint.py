@@ -26,7 +26,9 @@ Parts = dict[str, str]
 FREE = {"search": {"trials", "keep", "sampler"}}
 """What may change on the way: how long and by which sampler it goes on, what stays on disk."""
 
-PLACES = {"it", "pt", "path", "imatrix", "layers", "subspace", "adapter", "prompts"}
+PLACES = {
+    *("it", "pt", "path", "imatrix", "layers", "subspace", "adapter", "prompts", "data", "folder")
+}
 """Keys of a recipe whose values are places; what lies there has a hash of its own."""
 
 SHOWN_DIGITS = 12
@@ -93,7 +95,8 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, str]]:
     """A nested value's leaves by dotted path, without places and without what is not given."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            if key not in PLACES or isinstance(inner, Mapping | list):
+            values = inner if isinstance(inner, list) else [inner]
+            if key not in PLACES or not all(isinstance(place, str) for place in values):
                 yield from _leaves(f"{path}.{key}".lstrip("."), inner)
     elif isinstance(value, list) and any(isinstance(inner, Mapping) for inner in value):
         for index, inner in enumerate(value):
@@ -111,6 +114,8 @@ def _ingredients(found: Ingredients) -> Iterator[tuple[str, str]]:
         yield f"adapter {index + 1} ({entry.name})", adapter.sha256
     if found.heal is not None:
         yield "heal adapter", found.heal.sha256
+    if found.trained is not None:
+        yield "heal training", found.trained.check()
     if recipe.fisher is not None:
         yield "fisher", _hash_at(recipe.fisher.path)
         if recipe.fisher.layers is not None:

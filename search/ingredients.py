@@ -138,6 +138,8 @@ def open_ingredients(recipe: Recipe, *, may_train: bool = False) -> Ingredients:
         subspace,
         trained,
     )
+    if trained is not None:
+        trained.check()
     if fisher is not None:
         _check_fisher(ingredients, fisher)
     if subspace is not None:

@@ -52,6 +52,16 @@ class TrainedHeal:
             self._tasks[rank, strength] = self._new_task(rank, strength)
         return self._tasks[rank, strength]
 
+    def check(self) -> str:
+        """See that the adapter could be trained; returns the key of its plan at full rank.
+
+        Raises:
+            WeighinError: data, mask or importance are not there or do not fit.
+        """
+        task = self.task(None)
+        task.check()
+        return task.plan.key
+
     def folder(self, task: TrainingTask) -> Path:
         """Where its adapter is kept."""
         return Path(self._training.folder) / f"heal-{task.plan.key[:KEY_DIGITS]}"

@@ -250,3 +250,28 @@ def test_bad_flags_are_one_line(run: Run, arguments: tuple[str, ...], says: str)
     assert said == ""
     assert error.count("\n") == 1
     assert says in error
+
+
+def test_a_study_is_bound_to_what_is_learnt_not_to_where_it_lies(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    from harness.settings import EngineSettings
+    from search.fingerprint import parts_of
+
+    path = write()
+    before = parts_of(prepare(load_recipe(path)), (), EngineSettings())
+    assert before["heal training"].startswith("sha256 ")
+    assert before["recipe heal.train.r"] == "2"
+    assert str(tmp_path) not in json.dumps(before)
+    write_chats(tmp_path / "chats.jsonl", 7)
+    after = parts_of(prepare(load_recipe(path)), (), EngineSettings())
+    assert {name for name in before if before[name] != after[name]} == {"heal training"}
+
+
+def test_a_study_does_not_start_with_a_training_that_cannot_be(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write()
+    (tmp_path / "chats.jsonl").unlink()
+    with pytest.raises(TrainingError, match="No such file"):
+        prepare(load_recipe(tmp_path / "recipe.yaml"))
