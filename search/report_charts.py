@@ -60,12 +60,11 @@ def path_chart(
         line.append({"x": last, "y": line[-1]["y"]})
     scale = alt.Scale(domain=[-0.5, last + 0.5], nice=False, zero=False)
     x_axis = alt.Axis(grid=False, format="d", tickMinStep=1)
+    here = alt.X("x:Q", scale=scale, axis=x_axis, title="Trial")
     layers = [
         *_rule(y.baseline, "y", dash=[3, 3]),
-        alt.Chart(alt.Data(values=line))
-        .mark_line(interpolate="step-after", strokeWidth=2, color=series_colour(1), opacity=0.45)
-        .encode(x=alt.X("x:Q", scale=scale, axis=x_axis, title="Trial"), y=_y(y)),
-        *_points(points, alt.X("x:Q", scale=scale, axis=x_axis, title="Trial"), _y(y), y.title),
+        *_line(line, here, _y(y), interpolate="step-after"),
+        *_points(points, here, _y(y), y.title),
     ]
     return dressed(alt.layer(*layers), height=HEIGHT_PX)
 
@@ -82,7 +81,7 @@ def front_chart(points: Sequence[Point], front: Sequence[int], x: Axis, y: Axis)
 
     by_number = {point.trial: point for point in points}
     joined = sorted((by_number[number] for number in front), key=lambda point: (point.x, point.y))
-    line = [{"x": point.x, "y": point.y, "order": i} for i, point in enumerate(joined)]
+    line = [{"x": point.x, "y": point.y} for point in joined]
     here = alt.X(
         "x:Q",
         title=x.title,
@@ -93,12 +92,10 @@ def front_chart(points: Sequence[Point], front: Sequence[int], x: Axis, y: Axis)
         *_rule(x.bound, "x", dash=[]),
         *_rule(x.baseline, "x", dash=[3, 3]),
         *_rule(y.baseline, "y", dash=[3, 3]),
-        alt.Chart(alt.Data(values=line))
-        .mark_line(strokeWidth=2, color=series_colour(1), opacity=0.45)
-        .encode(x=here, y=_y(y), order="order:Q"),
+        *_line(line, here, _y(y), interpolate="linear"),
         *_points(points, here, _y(y), y.title, x.title),
     ]
-    return dressed(alt.layer(*layers), height=HEIGHT_PX + 40)
+    return dressed(alt.layer(*layers), height=HEIGHT_PX)
 
 
 def importance_chart(shares: Mapping[str, float]) -> dict[str, Any]:
@@ -177,14 +174,27 @@ def _points(points: Sequence[Point], x: Any, y: Any, y_title: str, x_title: str 
         ],
     )
     grey, accent = series_colour(0), series_colour(1)
+    marks = {
+        "stopped": {"shape": "diamond", "filled": True, "size": 40, "color": grey, "opacity": 0.7},
+        "broken": {"filled": False, "size": 60, "stroke": grey, "strokeWidth": 2, "opacity": 1},
+        "kept": {"filled": True, "size": 80, "color": accent, "stroke": PAPER, "opacity": 1},
+    }
+    present = {point.kind for point in points}
     return [
-        base.transform_filter("datum.kind === 'stopped'").mark_point(
-            shape="diamond", filled=True, size=40, color=grey, opacity=0.7
-        ),
-        base.transform_filter("datum.kind === 'broken'").mark_point(
-            filled=False, size=60, stroke=grey, strokeWidth=2, opacity=1
-        ),
-        base.transform_filter("datum.kind === 'kept'").mark_point(
-            filled=True, size=80, color=accent, stroke=PAPER, strokeWidth=1, opacity=1
-        ),
+        base.transform_filter(f"datum.kind === '{kind}'").mark_point(**style)
+        for kind, style in marks.items()
+        if kind in present
     ]
+
+
+def _line(rows: Sequence[Mapping[str, float]], x: Any, y: Any, *, interpolate: str) -> list[Any]:
+    """A line through points in their order; none through fewer than two."""
+    import altair as alt
+
+    if len(rows) < 2:
+        return []
+    chart = alt.Chart(alt.Data(values=[{**row, "order": i} for i, row in enumerate(rows)]))
+    mark = chart.mark_line(
+        interpolate=interpolate, strokeWidth=2, color=series_colour(1), opacity=0.45
+    )
+    return [mark.encode(x=x, y=y, order="order:Q")]

@@ -198,7 +198,7 @@ def distribution_chart(
             middles.append(
                 {"run": run, "series": index, "low": q.low, "value": q.median, "high": q.high}
             )
-    every = [row["value"] for row in texts]
+    every = [value for found in values.values() for _, value in found]
     every += [edge for edge in band or () if math.isfinite(edge)]
     if band is None or math.isinf(band[0]):
         every.append(0.0)

@@ -51,8 +51,8 @@ def document_on(
         title=title or of_comparison,
         kind=kind or ("Comparison" if names else "Run"),
         verdict=claim or (verdicts[0].sentence if verdicts else _alone(baseline)),
-        evidence=verdicts[0].evidence if verdicts else "",
-        remarks=tuple(verdicts[1:]),
+        evidence=verdicts[0].evidence if verdicts and claim is None else "",
+        remarks=tuple(verdicts[1:] if claim is None else verdicts),
         facts=(*facts, *_facts(matter)),
         sections=tuple(own),
     )
@@ -77,7 +77,7 @@ def _facts(matter: Matter) -> tuple[tuple[str, str], ...]:
     return (
         ("Prompts", asked),
         ("Files", ", ".join(sorted(files))),
-        ("Thinking", "on" if header.chat.thinking else "off"),
+        *((("Thinking", "on"),) if header.chat.thinking else ()),
     )
 
 

@@ -67,7 +67,7 @@ def runs_table(
     moved = [{d.metric: d for d in comparison.differences} for comparison in comparisons]
     rows = []
     for index, (name, figures) in enumerate(runs.items()):
-        cells = [Cell(text=name, detail="baseline" if index == 0 else "")]
+        cells = [Cell(text=name, detail="baseline" if index == 0 and name != "baseline" else "")]
         for metric in metrics:
             estimate = figures.get(metric)
             own = moved[index - 1].get(metric) if index else None

@@ -16,6 +16,8 @@ const signed = (value) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(1)
 
 // charts
 
+const views = [];
+
 const drawCharts = async () => {
   const specs = JSON.parse(byId("specs").textContent);
   for (const [id, spec] of Object.entries(specs)) {
@@ -28,6 +30,7 @@ const drawCharts = async () => {
       defaultStyle: false,
       tooltip: { disableDefaultStyle: true },
     });
+    views.push([view, place]);
     view.addEventListener("click", (_event, item) => {
       if (item?.datum?.text) readKey(item.datum.text);
     });
@@ -302,16 +305,29 @@ const body = (answer, changed, changeTag) => {
   return make("div", { class: "answer" }, ...nodes);
 };
 
-// paper: what is folded is unfolded while printing
+// paper: what is folded is unfolded, and charts are drawn as wide as a page, so that their
+// letters keep their size
 
-addEventListener("beforeprint", () => document.querySelectorAll("details.folded:not([open])").forEach((details) => {
-  details.open = true;
-  details.dataset.folded = "yes";
-}));
-addEventListener("afterprint", () => document.querySelectorAll("details[data-folded]").forEach((details) => {
-  details.open = false;
-  delete details.dataset.folded;
-}));
+const PAPER_WIDE = 660;
+const PAPER_NARROW = 315;
+
+addEventListener("beforeprint", () => {
+  document.querySelectorAll("details.folded:not([open])").forEach((details) => {
+    details.open = true;
+    details.dataset.folded = "yes";
+  });
+  for (const [view, place] of views) {
+    view.signal("width", place.closest(".wide") ? PAPER_WIDE : PAPER_NARROW).run();
+  }
+});
+
+addEventListener("afterprint", () => {
+  document.querySelectorAll("details[data-folded]").forEach((details) => {
+    details.open = false;
+    delete details.dataset.folded;
+  });
+  for (const [view, place] of views) view.signal("width", place.clientWidth).run();
+});
 
 ({ runs, exchanges } = await load());
 setUp();

@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from importlib import resources
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from harness.report.browser import Exchange, pack
@@ -17,6 +18,8 @@ from harness.report.document import Document
 from harness.runs import write_whole
 from metrics.errors import WeighinError
 
+EXTRA = ("altair", "rapidfuzz", "vl_convert")
+"""Libraries that only the report needs."""
 LIMIT_BYTES = 5_000_000
 """Most that a report may weigh."""
 SIGNS = {
@@ -47,9 +50,6 @@ def render(
         runs: Names of the runs whose completions it shows, the baseline's first.
         exchanges: From the most to the least telling; as many as fit are in the page.
         unmarked: A sentence on what could not be marked in the texts; empty where all is.
-
-    Raises:
-        ReportError: The extra `report` is not installed.
     """
     import jinja2
     from markupsafe import Markup
@@ -85,6 +85,19 @@ def render(
     return page(packed, n_kept)
 
 
+def require_extra() -> None:
+    """Say what to install before anything is computed.
+
+    Raises:
+        ReportError: A library of the extra `report` is missing.
+    """
+    missing = [name for name in EXTRA if find_spec(name) is None]
+    if missing:
+        raise ReportError(
+            f"a report needs {', '.join(missing)}: pip install 'weighin[report]' and try again"
+        )
+
+
 def write_page(html: str, path: Path) -> None:
     """Write the page: all of it or nothing.
 
@@ -103,13 +116,9 @@ def _asset(name: str) -> str:
 
 
 def _library() -> str:
-    try:
-        import vl_convert
-    except ImportError:
-        raise ReportError(
-            "a report needs its charting library: pip install 'weighin[report]'"
-        ) from None
-    bundle: str = vl_convert.javascript_bundle()
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(snippet=None)
     # within a script element only these could end it early
     assert "</script" not in bundle.lower()
     assert "<!--" not in bundle

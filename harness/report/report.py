@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.report.browser import exchanges
 from harness.report.contents import document_on
 from harness.report.document import Document
-from harness.report.page import render
+from harness.report.page import render, require_extra
 from harness.report.subject import Matter, Subject, matter_of
 from harness.runs import Run
 from metrics.lexicon import Lexicon, default_lexicon
@@ -27,8 +27,9 @@ def report_on_runs(folders: Sequence[Path]) -> tuple[Document, str]:
     Raises:
         RunError: A folder holds no scored run.
         PairingError: They were not asked the same.
-        ReportError: The charting library is not installed.
+        ReportError: A library of the extra `report` is missing.
     """
+    require_extra()
     runs = [Run.open(folder) for folder in folders]
     names = names_of(folders)
     subjects = [Subject(run, name) for run, name in zip(runs, names, strict=True)]

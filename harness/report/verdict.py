@@ -31,11 +31,12 @@ def verdict_on(comparison: Comparison) -> Verdict:
         comparison: Of scored runs.
     """
     judged = [(d, tone_of(d)) for d in _heads(comparison)]
+    other = "the baseline" if comparison.baseline == "baseline" else comparison.baseline
     if not judged:
-        return Verdict(f"{comparison.candidate} was compared with {comparison.baseline}.", "")
+        return Verdict(f"{comparison.candidate} was compared with {other}.", "")
     sentence = f"{comparison.candidate} {_claim(*judged[0])}"
     if judged[0][1] is not None:
-        sentence += f" than {comparison.baseline}"
+        sentence += f" than {other}"
     for (_, before), (row, after) in pairwise(judged):
         opposed = {before, after} == {"better", "worse"}
         sentence += f"{', but' if opposed else ' and'} {_claim(row, after)}"
