@@ -205,7 +205,8 @@ def distribution_chart(
     low, high = end or (min(every), max(every))
     scale = alt.Scale(domain=[low, high], nice=end is None, zero=False)
     x = alt.X("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=5))
-    y = alt.Y("run:N", sort=names, title=None, axis=alt.Axis(grid=False))
+    rows = alt.Scale(domain=names)  # a run without a value keeps its row
+    y = alt.Y("run:N", scale=rows, sort=names, title=None, axis=alt.Axis(grid=False))
     colour = alt.Color(
         "series:N",
         legend=None,

@@ -226,7 +226,7 @@ const verdicts = (exchange, sides) => {
     if (answer.strict[at]) return make("td", {}, "followed");
     return make("td", { class: "flag" }, "failed", answer.loose[at] ? make("small", {}, " passes loosely") : null);
   };
-  return make("div", { class: "scroll verdicts", tabindex: "0", role: "region", "aria-label": "Instructions" },
+  return make("div", { class: "scroll verdicts", tabindex: "0", role: "group", "aria-label": "Instructions" },
     make("table", {},
       make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Instruction"), ...sides.map((side) => make("th", { scope: "col" }, runs[side])))),
       make("tbody", {}, ...exchange.instructions.map(([id, given], at) =>
@@ -244,7 +244,7 @@ const toggles = (exchange, changes) => {
   };
   const sample = (tag, name, text) => make(tag, { class: name }, text);
   const compared = runs.length > 1 && exchange.answers[state.candidate + 1];
-  return make("div", { class: "marks", role: "group", "aria-label": "Marks in the texts" },
+  return make("div", { class: "toggles", role: "group", "aria-label": "Marks in the texts" },
     compared && changes ? box("changes", sample("ins", null, "Differences")) : null,
     box("slop", sample("span", "slop", "Slop")),
     box("repeated", sample("span", "repeated", "Repetition")),
@@ -257,7 +257,7 @@ const answers = (exchange, sides, changes) => {
     ...sides.map((side) => {
       const answer = exchange.answers[side];
       const spans = changes ? (side === 0 ? changes.baseline : changes.candidate) : [];
-      return make("section", { class: "side", "aria-label": runs[side] },
+      return make("div", { class: "side", role: "group", "aria-label": runs[side] },
         make("h4", {}, runs[side]),
         answer ? make("p", { class: "rates" }, ...facts(answer)) : null,
         answer ? body(answer, spans, side === 0 ? "del" : "ins") : make("p", { class: "none" }, "This run has no answer to it."));
