@@ -16,10 +16,10 @@ from harness.prompts import Prompt
 from harness.settings import EngineSettings, Sampling
 from metrics.stats import Estimate, bootstrap_mean, default_rng
 
-ROUNDS = 6
+ROUNDS = 4
 """Times that each model generates the wave."""
-N_PROMPTS = 16
-NEW_TOKENS = 48
+N_PROMPTS = 8
+NEW_TOKENS = 32
 """Of each answer: few answers end by themselves before that."""
 
 Speeds = tuple[Estimate, Estimate, Estimate]
@@ -34,6 +34,7 @@ def measure_speed(
     *,
     settings: EngineSettings,
     chat: Chat,
+    rounds: int = ROUNDS,
 ) -> Speeds:
     """Let both models answer the same prompts in turn.
 
@@ -42,6 +43,7 @@ def measure_speed(
         prompts: The first N_PROMPTS of them are answered, greedily.
         settings: Of the engine, for both.
         chat: How the prompts are asked.
+        rounds: Times that each model generates the wave.
 
     Returns:
         Generated tokens per second, reading the prompts included, with intervals over rounds.
@@ -59,11 +61,12 @@ def measure_speed(
             tokens = _tokens(engine, prompts[:N_PROMPTS], chat)
             engine.open(max(map(len, tokens)) + NEW_TOKENS)
             sides.append((engine, tokens))
-        for turn in range(ROUNDS + 1):
+        for engine, tokens in sides:  # the first answer of each warms up
+            engine.generate(tokens[:1], [0], sampling)
+        for _ in range(rounds):
             for (engine, tokens), own in zip(sides, rates, strict=True):
                 made, times = engine.generate(tokens, [0] * len(tokens), sampling)
-                if turn:  # the first warms up
-                    own.append(sum(each["n_tokens"] for each in made) / times["total_s"])
+                own.append(sum(each["n_tokens"] for each in made) / times["total_s"])
     ratios = [after / before for before, after in zip(*rates, strict=True)]
     before, after, ratio = (bootstrap_mean(v, rng=default_rng()) for v in (*rates, ratios))
     return before, after, ratio

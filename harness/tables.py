@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 FINE = "kld."
 """Beginning of the metrics whose small values matter and are printed with more digits."""
 
+SHARES = (*COUNTERS, "same_top", "same_top1")
+"""Metrics that are shares and do not end in `_acc`."""
+
 UNDEFINED = "-"
 
 
@@ -25,7 +28,7 @@ def is_fraction(metric: str) -> bool:
     """Whether a metric is a share, which is printed in percent."""
     parts = metric.split(".")
     by_type = len(parts) > 2 and parts[1] in BY_TYPE
-    return by_type or parts[-1].endswith("_acc") or parts[-1] in (*COUNTERS, "same_top")
+    return by_type or parts[-1].endswith("_acc") or parts[-1] in SHARES
 
 
 def figure(metric: str, estimate: Estimate, *, signed: bool = False, interval: bool = True) -> str:

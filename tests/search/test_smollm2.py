@@ -20,18 +20,9 @@ LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_
 
 
 @pytest.fixture(scope="module")
-def it(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The released model as a bfloat16 checkpoint."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("smollm2") / "it"
-    source = {"gguf_file": smollm2_gguf.name}
-    model = AutoModelForCausalLM.from_pretrained(smollm2_gguf.parent, dtype=torch.float32, **source)
-    del model.config.quantization_config
-    model.hf_quantizer = None
-    model.to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(smollm2_gguf.parent, **source).save_pretrained(folder)
-    return folder
+def it(smollm2_checkpoint: Path) -> Path:
+    """The released model."""
+    return smollm2_checkpoint
 
 
 @pytest.fixture(scope="module")
