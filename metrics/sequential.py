@@ -10,7 +10,7 @@ Source: Pocock 1977, https://doi.org/10.1093/biomet/64.2.191 (one bound for ever
 recursion of Armitage, McPherson and Rowe 1969, https://doi.org/10.2307/2343787; Cochran 1977,
 Sampling Techniques, chapters 2 and 7 (sampling without replacement, difference estimator).
 Deviations: what information a look has is that of a sample without replacement, and the spread is
-taken about the claim and made larger by one more of the largest deviation (see `claim_z`).
+taken about the claim and made larger by two more of the largest deviation (see `claim_z`).
 `benchmarks/sequential.py` shows the error rate and what other tests would cost.
 """
 
@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 GRID = 401
 """Points of the normal density between looks; the bound is right to 0.001."""
 LOWEST_Z = -8.0
+TINY = 1e-9
+"""A mean or deviation below this is rounding, in the unit of the numbers."""
 
 Refutation = Literal["certain", "likely"]
 Array = NDArray[np.float64]
@@ -58,7 +60,7 @@ def refuted(
         it, None while it stands.
     """
     sums = seen if certain_of is None else certain_of
-    if math.fsum(sums) + best_rest < -1e-9 * max(1, n_total):
+    if math.fsum(sums) + best_rest < -TINY * n_total:
         return "certain"
     n = len(seen)
     if error_rate <= 0 or n not in looks or n >= n_total:
@@ -72,19 +74,20 @@ def refuted(
 def claim_z(seen: Sequence[float] | Array, n_total: int) -> float | None:
     """How many standard errors the mean of the seen numbers is from a mean of 0 over all.
 
-    z = mean / sqrt(v (1/n - 1/N)), v = (sum of squares + largest square) / (n + 1). The spread is
-    about 0, the claim, not about the sample's mean, and one more deviation of the largest size is
-    added: with few numbers, or few that are not 0, the sample's own spread is too small too often.
+    z = mean / sqrt(v (1/n - 1/N)), v = (sum of squares + 2 largest square) / n. The spread is about
+    0, the claim, not about the sample's mean, and two more deviations of the largest size are put
+    in: with few numbers, few that are not 0, or a few large ones still to come, the sample's own
+    spread is too small too often.
 
     Returns:
         None without numbers, or where all are 0.
     """
     values = np.asarray(seen, dtype=np.float64)
     n = len(values)
-    if n == 0 or n >= n_total or not values.any():
+    if n == 0 or n >= n_total or float(np.abs(values).max()) < TINY:
         return None
     squares = values**2
-    spread = (float(squares.sum()) + float(squares.max())) / (n + 1)
+    spread = (float(squares.sum()) + 2 * float(squares.max())) / n
     return float(values.mean()) / math.sqrt(spread * (1 / n - 1 / n_total))
 
 

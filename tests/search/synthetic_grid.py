@@ -8,31 +8,11 @@ from grid import BUILDS, HEADER, AskedTask, GridBuild, GridHeader
 from harness.machine import these_versions
 from harness.runs import TaskSettings
 from harness.settings import GREEDY, PROSE, EngineSettings
-from metrics.prose import ProseScore
 from search.recipe import Number
+from tests.search.synthetic_prose import prose_score
 
 S_STEP = ALPHA_STEP = 0.1
 N_S, N_ALPHA = 11, 7
-
-
-def prose_score(h: float) -> ProseScore:
-    """A text of which only H matters."""
-    return ProseScore(
-        word_count=500,
-        rated_words=500,
-        slop_hits=0,
-        slop_weight=0,
-        contrast_count=0,
-        slop=0.0,
-        rep3g=0.0,
-        rep3g_whole=0.0,
-        contrast=0.0,
-        rhythm=None,
-        diversity=None,
-        openers=None,
-        gate=1.0,
-        H=h,
-    )
 
 
 def write_grid(
