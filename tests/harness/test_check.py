@@ -11,9 +11,11 @@ import pytest
 
 from harness.check import Check
 from harness.check_report import CheckReport
+from harness.compare import PairedRuns
 from harness.evaluate import Chat
 from harness.foregone import foregone_of
-from harness.gates import Gate, GateError, noninferior
+from harness.gate_figures import Figures
+from harness.gates import Gate, GateError, judge, noninferior
 from harness.runs import Run
 from harness.scoring import Scoring
 from harness.verdict_formats import to_junit, to_lines, to_markdown
@@ -212,9 +214,10 @@ def test_what_is_certain_is_what_comes_out(
     # whatever bound: a verdict that is certain after some answers is the whole run's
     candidate = make_run(tmp_path / "c", changed(p0="a, b", p1="fine", mill="", dogs=LOOP))
     n_certain = 0
+    figures = Figures((1, 1), PairedRuns(base, candidate))
     for bound in (-0.3, 0.0, 0.3, 0.7, 30.0):
         gate = least(metric, bound, of, side)
-        whole = {v.gate: v.status for v in check(base, candidate, gate).verdicts}[gate]
+        whole = judge(gate, figures.find(gate)).status
         watch = Watch([gate], base, Scoring())
         for completion in candidate.completions():
             watch.see(candidate, [completion])
