@@ -1,4 +1,5 @@
-"""What a Fisher pass costs over a plain forward and backward pass, as a ratio within one run.
+"""What a Fisher pass costs over a plain forward and backward pass, as a ratio within one run; and
+what memory it takes beside weights and sums, over what is estimated for it.
 
     python benchmarks/fisher.py --model examples/smollm2/it
 
@@ -12,15 +13,16 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
 from search.checkpoint import open_checkpoint
-from search.fisher import add_batch
-from search.fisher_groups import plan_groups
+from search.fisher_groups import plan_groups, work_bytes
+from search.fisher_loss import add_batch
 from search.fisher_prompts import Example
-from search.squares import SquareSums
+from search.squares import SquareSums, Target
 from search.targets import find_targets
 from search.text_model import load_text_model
 
@@ -47,6 +49,8 @@ def main() -> None:
         tokens = torch.randint(0, model.config.vocab_size, (n_tokens,), generator=rng)
         example = Example("x", tuple(int(token) for token in tokens), 1)
         ids = tokens[None].to(arguments.device)
+        memory = _memory(model, targets, example, arguments.device)
+        estimate = work_bytes(model, n_tokens, arguments.precision)
         plain_s, fisher_s = [], []
         for round_ in range(arguments.rounds + 1):
             weights = [target.uses[0].weight for target in targets]
@@ -71,6 +75,7 @@ def main() -> None:
             "fisher_s_per_group": round(statistics.median(fisher_s), 4),
             "ratio": round(statistics.median(ratios), 3),
             "ratios": [round(ratio, 3) for ratio in sorted(ratios)],
+            "memory_ratio": round(memory / estimate, 3),
         }
         print(json.dumps(found), flush=True)
 
@@ -84,7 +89,32 @@ def _plain(model: torch.nn.Module, weights: list[torch.Tensor], ids: torch.Tenso
         weight.grad = None
 
 
-def _timed(run: "object", device: str) -> float:
+def _memory(
+    model: torch.nn.Module, targets: Sequence[Target], example: Example, device: str
+) -> int:
+    """Bytes that a pass over all layers takes at its peak, weights and sums apart."""
+    sums = SquareSums(targets, device, None)
+    for total in sums.sums.values():
+        total.fill_(0)  # main memory is only given when it is written
+    for weight in model.parameters():
+        weight.sum()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        add_batch(model, sums, [example], "prompt", seed=0)
+        return torch.cuda.max_memory_allocated() - before
+    Path("/proc/self/clear_refs").write_text("5")  # Linux: forget the peak so far
+    before = _status_bytes("VmRSS")
+    add_batch(model, sums, [example], "prompt", seed=0)
+    return _status_bytes("VmHWM") - before
+
+
+def _status_bytes(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
+
+
+def _timed(run: Callable[[], None], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     began = time.perf_counter()
