@@ -129,8 +129,8 @@ class RunHeader(Record):
     """By task, a hash of the prompts' token ids as the model reads them; they follow from model,
     chat and tasks, and tell a candidate's broken tokenizer or template at once."""
     fisher_prompts: tuple[str, ...] = ()
-    """Digests of the prompts that the build's Fisher was estimated on, where the GGUF names them:
-    `harness.seen_prompts`."""
+    """Hashes of the texts that the build's Fisher was estimated on, where the GGUF names them:
+    `harness.seen_prompts.text_sha256`."""
 
     def differences(self, other: Self, keys: Sequence[str] = IDENTITY) -> list[str]:
         """What differs, as `path: mine != other's`.

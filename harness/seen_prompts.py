@@ -1,6 +1,6 @@
 """Seen prompts: which prompts a build was fitted on, and whether a run asked the same.
 
-A GGUF's own metadata in, digests out. A build whose Fisher was estimated on the prompts that it is
+A GGUF's own metadata in, hashes out. A build whose Fisher was estimated on the prompts that it is
 judged by has seen the answers to its examination; ids cannot tell, since every set has a prompt 1.
 """
 
@@ -12,20 +12,17 @@ from harness.prompts import Prompt, PromptSet
 from metrics.errors import WeighinError
 
 FISHER_KEY = "weighin.fisher_prompts"
-"""Key of a build's metadata: a JSON list of the digests of the prompts of its Fisher."""
-
-DIGITS = 16
-"""Hexadecimal digits of a digest."""
+"""Key of a build's metadata: a JSON list of the hashes of the prompts of its Fisher."""
 
 
-def prompt_digest(prompt: Prompt) -> str:
-    """A hash of the conversation alone, whatever the prompt is called and whatever it is for."""
-    turns = [[message.role, message.content] for message in prompt.messages]
-    return sha256(json.dumps(turns, ensure_ascii=False).encode()).hexdigest()[:DIGITS]
+def text_sha256(prompt: Prompt) -> str:
+    """Hash of what user and assistant say in a prompt, whatever its id and system message."""
+    said = [[m.role, m.content.strip()] for m in prompt.messages if m.role != "system"]
+    return sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
 
 
 def fisher_prompts(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """Digests of the prompts that a build's Fisher was estimated on; none where it says nothing.
+    """Hashes of the texts that a build's Fisher was estimated on; none where it says nothing.
 
     Args:
         metadata: Of the GGUF.
@@ -41,21 +38,21 @@ def fisher_prompts(metadata: Mapping[str, str]) -> tuple[str, ...]:
     except ValueError:
         found = None
     if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
-        raise WeighinError(f"the GGUF's {FISHER_KEY} is no list of digests; build it anew")
+        raise WeighinError(f"the GGUF's {FISHER_KEY} is no list of hashes; build it anew")
     return tuple(found)
 
 
-def seen(prompt_sets: Iterable[PromptSet], digests: Sequence[str]) -> list[str]:
+def seen(prompt_sets: Iterable[PromptSet], hashes: Sequence[str]) -> list[str]:
     """The prompts that a build was fitted on, as `task/id`.
 
     Args:
         prompt_sets: What a run was asked.
-        digests: As `fisher_prompts` gives them.
+        hashes: As `fisher_prompts` gives them.
     """
-    known = set(digests)
+    known = set(hashes)
     return [
         f"{prompts.name}/{prompt.id}"
         for prompts in prompt_sets
         for prompt in prompts.prompts
-        if prompt_digest(prompt) in known
+        if text_sha256(prompt) in known
     ]

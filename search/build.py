@@ -171,6 +171,10 @@ def _metadata(
         "ingredients": hashes,
         "build_hash": key,
     }
+    fisher = ready.ingredients.fisher
+    if fisher is not None and fisher.header is not None and fisher.header.prompt_texts_sha256:
+        # so that whoever runs the build can tell which prompts it has seen
+        values["fisher_prompts"] = list(fisher.header.prompt_texts_sha256)
     for name, value in values.items():
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         kept[KEY_PREFIX + name] = string_value(text)

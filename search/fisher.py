@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from harness.seen_prompts import text_sha256
 from harness.settings import available_cores
 from search.cache import file_sha256
 from search.checkpoint import Checkpoint
@@ -29,7 +30,6 @@ from search.fisher_groups import (
     work_bytes,
 )
 from search.fisher_loss import add_batch
-from search.fisher_overlap import text_sha256
 from search.fisher_prompts import Example, Examples, Loss, n_loss_tokens, tokens_sha256
 from search.names import layer_of
 from search.squares import SUM_BYTES, SquareSums, Target

@@ -4,21 +4,14 @@ A Fisher's header and prompt sets in, shared prompts out; runs nothing.
 Source: DESIGN, Formulas: the two must not overlap unless the user says so.
 """
 
-import json
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 
-from harness.prompts import Prompt, PromptSet
+from harness.prompts import PromptSet
+from harness.seen_prompts import text_sha256
 from search.errors import RecipeError
 from search.fisher_file import FisherFile, FisherHeader
 from search.recipe import Recipe
-
-
-def text_sha256(prompt: Prompt) -> str:
-    """Hash of what user and assistant say in a prompt, whatever its id and system message."""
-    said = [[m.role, m.content.strip()] for m in prompt.messages if m.role != "system"]
-    return sha256(json.dumps(said, ensure_ascii=False).encode()).hexdigest()
 
 
 def shared_prompts(header: FisherHeader, sets: Sequence[PromptSet]) -> dict[str, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from harness.pairing import PairingError
 from harness.prompts import Prompt
 from harness.runs import ChatSettings, Run, RunError, write_whole
 from harness.scoring import score_run
-from harness.seen_prompts import FISHER_KEY, fisher_prompts, prompt_digest
+from harness.seen_prompts import FISHER_KEY, fisher_prompts, text_sha256
 from metrics.errors import WeighinError
 from metrics.stats import mcnemar_exact
 
@@ -186,19 +186,19 @@ def test_another_template_is_a_note_where_the_prompts_came_out_the_same(
 
 
 def test_fisher_prompts_among_the_evaluated_are_noted(base: Run, tmp_path: Path) -> None:
-    seen = tuple(prompt_digest(p) for p in ASKED.prompts[:2])
+    seen = tuple(text_sha256(p) for p in ASKED.prompts[:2])
     candidate = make_run(tmp_path / "cand", fisher_prompts=seen)
     (told,) = [n for n in compare_runs(base, candidate).notes if "Fisher" in n]
     assert "cand: 2 of the 7 evaluated prompts are Fisher prompts (first asked/p0)" in told
 
 
-def test_a_digest_is_of_the_conversation_alone() -> None:
+def test_a_hash_is_of_the_conversation_alone() -> None:
     prompt = ASKED.prompts[0]
-    assert prompt_digest(prompt.model_copy(update={"id": "x"})) == prompt_digest(prompt)
-    assert len({prompt_digest(p) for p in ASKED.prompts}) == len(ASKED.prompts)
+    assert text_sha256(prompt.model_copy(update={"id": "x"})) == text_sha256(prompt)
+    assert len({text_sha256(p) for p in ASKED.prompts}) == len(ASKED.prompts)
     assert fisher_prompts({FISHER_KEY: '["ab"]'}) == ("ab",)
     assert fisher_prompts({}) == ()
-    with pytest.raises(WeighinError, match="no list of digests"):
+    with pytest.raises(WeighinError, match="no list of hashes"):
         fisher_prompts({FISHER_KEY: '{"a": 1}'})
 
 
