@@ -28,6 +28,7 @@ from grid import Grid, scores_of
 from harness.evaluate import wave_positions
 from harness.runs import Score
 from metrics.stats import bootstrap_mean, default_rng
+from search.bench import BASELINE
 from search.interrupt import Interrupt
 from search.lease import Pulse, this_process
 from search.objective import Constraint, Objective, parse_constraint, parse_objectives
@@ -37,7 +38,6 @@ from search.reference import Reference
 from search.rungs import LOOKS, Rungs
 from search.space import is_baseline_point
 from search.study import BUDGET, RECORD, Study
-from search.trial import BASELINE
 from search.work import Assignment, Outcome, run_trials
 
 PULSE = Pulse(beat_s=3600, settle_s=0)

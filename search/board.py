@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from harness.runs import Run
 from harness.tables import UNDEFINED, figure, figures_json
 from metrics.stats import Estimate
+from search.bench import Bench
 from search.study import Study, TrialRow
-from search.trial import Bench
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -10,9 +10,9 @@ from harness.console import EXIT_INTERRUPTED, JsonFlag, note, print_json, print_
 from harness.options import IfevalData
 
 if TYPE_CHECKING:
+    from search.bench import Bench
     from search.builds import Keep
     from search.study import Study, TrialRow
-    from search.trial import Bench
 
 StorageUrl = Annotated[
     str | None, typer.Option(help="Optuna storage URL [SQLite in the study's folder].")
@@ -102,6 +102,7 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
     from search.lease import this_process
     from search.shared_baseline import shared_baseline
     from search.storage import storage_errors
+    from search.trial import TrialWeigher
     from search.work import run_trials
 
     me = this_process()
@@ -109,7 +110,8 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
         baseline = shared_baseline(study, bench, me=me, interrupt=interrupt)
         if baseline is not None:
             bench.require_figures(baseline)
-            for row in run_trials(study, bench, me=me, interrupt=interrupt):
+            weigher = TrialWeigher(bench, study.storage)
+            for row in run_trials(study, weigher, me=me, interrupt=interrupt):
                 note(f"trial {row.number}: {_said(row)}")
                 sweep_builds(bench.folder / "builds", study, keep)
     if interrupt.asked or baseline is None:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from search.artifacts import Artifacts
+from search.bench import Bench, tasks_of_recipe
 from search.errors import StudyError
 from search.fingerprint import Parts, changes, parts_of, told
 from search.fisher_overlap import check_overlap
@@ -15,7 +16,6 @@ from search.objective import constraints_of, parse_objectives
 from search.prepare import prepare
 from search.recipe import Recipe
 from search.study import Study
-from search.trial import Bench, tasks_of_recipe
 
 ARTIFACTS = "artifacts"
 """The default artifact store, in the study's folder."""
@@ -44,9 +44,9 @@ def bench_parts(bench: Bench) -> Parts:
 
 
 def attach(bench: Bench, study: Study) -> Bench:
-    """The bench with the study's storage, and with the place that its runs are kept in."""
+    """The bench with the place that the study's runs are kept in."""
     place = study.record.artifacts or str(bench.folder / ARTIFACTS)
-    return replace(bench, storage=study.storage, artifacts=Artifacts(place))
+    return replace(bench, artifacts=Artifacts(place))
 
 
 def open_bench(

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from harness.console import note
 from harness.runs import Run
 from search.artifacts import Artifacts
+from search.bench import BASELINE, Bench
 from search.interrupt import Interrupt
 from search.lease import DeathWatch, Lease, Owner, Pulse, StudyJob, give_back, owner_of, take
 from search.study import Study
-from search.trial import BASELINE, Bench
 from search.work import POLL_S, Lost, Stopping
 
 DONE = "done"

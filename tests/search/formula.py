@@ -138,8 +138,11 @@ def _chain(folder: Path, n: int, sampler: str, steps: list[int]) -> None:
     print(n_killed, os.WEXITSTATUS(status))
 
 
-def _worker(url: str, log: Path, seconds: float) -> None:
-    """Work on a study that exists; each trial takes a while, and its begin and end are logged."""
+def _worker(url: str, log: Path, seconds: float, host: str) -> None:
+    """Work on a study that exists; each trial takes a while, and its begin and end are logged.
+
+    Under another host's name, so that other processes cannot see whether this one lives.
+    """
 
     def tell(word: str, given: Assignment) -> None:
         with log.open("a") as file:
@@ -151,11 +154,12 @@ def _worker(url: str, log: Path, seconds: float) -> None:
         given.check()
         tell("end", given)
 
-    worked(load_study("demo", url), Formula(then), pulse=STEADY)
+    me = this_process().model_copy(update={"host": host})
+    worked(load_study("demo", url), Formula(then), me=me, pulse=STEADY)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "chain":
         _chain(Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], [int(n) for n in sys.argv[5:]])
     else:
-        _worker(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]))
+        _worker(sys.argv[2], Path(sys.argv[3]), float(sys.argv[4]), sys.argv[5])
