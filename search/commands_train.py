@@ -9,14 +9,13 @@ import typer
 from harness.console import JsonFlag, note, print_json, print_rich
 from harness.options import Threads
 from search.errors import TrainingError
+from search.training_settings import SAVE_EVERY
 
 if TYPE_CHECKING:
     from search.recipe import Mask
     from search.training_record import TrainingRecord
     from search.training_settings import TrainingSettings
     from search.training_task import TrainingTask
-
-SAVE_EVERY = 50
 
 
 def train(

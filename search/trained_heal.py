@@ -96,7 +96,7 @@ class TrainedHeal:
 
         folder = self.folder(task)
         record = read_record(folder)
-        if record is not None and record.plan == task.plan:
+        if record is not None and record.plan.key == task.plan.key:
             return folder
         if not self._may_train:
             under = "" if task.rank is None else f" --rank {task.rank}"

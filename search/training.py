@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from harness.console import note
 from harness.machine import package_version
 from harness.runs import file_sha256
 from search.adapter import open_adapter
@@ -27,7 +28,9 @@ from search.factors import Factors, product
 from search.loss_curve import write_curve
 from search.names import layer_of
 from search.training_data import DataReport, read_rows
+from search.training_memory import check_memory, memory_errors
 from search.training_record import RECORD_NAME, TrainingPlan, TrainingRecord, card
+from search.training_settings import SAVE_EVERY
 from search.training_setup import masks_of, peft_model, reading_of, trainer_of
 from search.training_task import TrainingTask
 
@@ -36,11 +39,9 @@ if TYPE_CHECKING:
 
 PLAN_NAME = "plan.json"
 LOSS_NAME = "loss.csv"
-SAVE_EVERY = 50
 LAST_SHARE = 0.1
 """Share of the steps whose mean loss is the last loss."""
 
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 Progress = Callable[["Step", int], None]
 """Told each step's figures and the number of steps in all."""
 
@@ -69,7 +70,7 @@ def train(
     out.parent.mkdir(parents=True, exist_ok=True)
     with _alone(out):
         known = read_record(out)
-        if known is not None and known.plan == task.plan:
+        if known is not None and known.plan.key == task.plan.key:
             return known
         folder = out.with_name(f"{out.name}.training")
         record = _train_in(task, folder, out.name, save_every, progress)
@@ -92,8 +93,9 @@ def _train_in(
     """Train in a folder of checkpoints, or go on there; the adapter lies in it at the end."""
     task.check()
     rows, report = read_rows(task.data, reading_of(task))
+    check_memory(task, report.longest)
     _begin(folder, task.plan)
-    with _threads(task), _memory(task):
+    with _threads(task), memory_errors(task):
         from search.trainer import NotFiniteError, Watch
 
         model = peft_model(task)
@@ -104,7 +106,21 @@ def _train_in(
             trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
         except NotFiniteError as error:
             raise _broken_off(error, folder) from None
-    return _finish(task, trainer, watch, report, n_masked, folder / name)
+        record = _finish(task, trainer, watch, report, n_masked, folder / name)
+    del trainer, model, masks
+    _give_back_gpu(task)
+    return record
+
+
+def _give_back_gpu(task: TrainingTask) -> None:
+    """Free what a training held of a GPU: a search goes on to run a model there."""
+    if not task.on_cpu:
+        import gc
+
+        import torch
+
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _begin(folder: Path, plan: TrainingPlan) -> None:
@@ -176,10 +192,14 @@ def _finish(
     record = TrainingRecord(
         plan=task.plan,
         base=name,
+        onto=task.place_of_base,
+        subspace=task.opened_subspace.path.name if task.opened_subspace is not None else None,
+        importance=task.importance.name if task.importance and task.layer_importance else None,
         weighin=package_version("weighin"),
         machine=task.machine,
         data=report,
         n_steps=len(losses),
+        n_tokens=int(trainer.state.num_input_tokens_seen),
         n_factors=n_factors,
         n_masked=n_masked,
         n_parameters=n_parameters,
@@ -252,7 +272,11 @@ def _alone(out: Path) -> Iterator[None]:
     path = out.with_name(f".{out.name}.lock")
     while True:
         descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note(f"{out.name}: waiting for another process that trains it")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         # whoever had it before has removed the file, so that the lock must be on the new one
         if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
             break
@@ -275,23 +299,3 @@ def _threads(task: TrainingTask) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _memory(task: TrainingTask) -> Iterator[None]:
-    """Turn a lack of memory into one line that says what to lower."""
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, MemoryError) and not any(
-            words in str(error).lower() for words in NO_MEMORY
-        ):
-            raise
-        settings = task.settings
-        what = "batch_size" if settings.batch_size > 1 else "max_tokens"
-        value = settings.batch_size if settings.batch_size > 1 else settings.max_tokens
-        hint = "" if settings.gradient_checkpointing else ", or set gradient_checkpointing"
-        raise TrainingError(
-            f"not enough memory to train on {task.machine.device}; lower {what} (now {value})"
-            f"{hint}; the same command goes on from the last checkpoint where nothing else changes"
-        ) from None

@@ -7,6 +7,7 @@ holds a `TrainingRecord`; `TrainingPlan.key` names the folder of an adapter that
 import hashlib
 import json
 import shlex
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -77,7 +78,10 @@ class TrainingPlan(_Record):
     @property
     def key(self) -> str:
         """A hash that two trainings share when their adapters are the same."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        matter = self.model_dump(mode="json")
+        # a file's name says how it is read, the rest of it changes nothing
+        matter["data"] = [[Path(file.name).suffix, file.sha256] for file in self.data]
+        text = json.dumps(matter, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def differences(self, other: "TrainingPlan") -> list[str]:
@@ -96,6 +100,12 @@ class TrainingRecord(_Record):
     plan: TrainingPlan
     base: str
     """What adapter_config.json calls the base."""
+    onto: str | None = None
+    """Hub id or folder, without the path, of the base itself; None where it was not kept."""
+    subspace: str | None = None
+    """Name of the subspace's file; None without a mask."""
+    importance: str | None = None
+    """Name of the file of the layers' importance; None where it was not used."""
     weighin: str
     """Version of weighin."""
     machine: Machine
@@ -119,19 +129,17 @@ class TrainingRecord(_Record):
     """Norm of D V over that of D."""
     adapter_sha256: str
     """Of adapter_model.safetensors."""
+    n_tokens: int | None = None
+    """Tokens computed, each pass over the data counted; None where it was not kept."""
     seconds: float
     """Spent training, over all the sessions that it took."""
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens seen, passes over the data counted."""
-        return round(self.data.n_tokens * self.plan.settings.epochs)
 
 
 def command_of(record: TrainingRecord) -> str:
     """The command that trains such an adapter; files are named without their folders."""
     plan = record.plan
-    words = ["weighin", "train", "--onto", record.base]
+    words = ["weighin", "train", "--onto", record.onto or record.base]
+    words += [] if record.onto in (None, record.base) else ["--base-name", record.base]
     for file in plan.data:
         words += ["--data", file.name]
     defaults = TrainingSettings().model_dump(mode="json")
@@ -146,11 +154,11 @@ def command_of(record: TrainingRecord) -> str:
         else:
             words += [flag, f"{value:g}" if isinstance(value, float) else str(value)]
     if plan.mask is not None:
-        words += ["--subspace", "SUBSPACE", "--mode", plan.mask.mode]
+        words += ["--subspace", record.subspace or "SUBSPACE", "--mode", plan.mask.mode]
         words += ["--rank", str(plan.mask.rank)]
         words += [] if plan.mask.strength == 1 else ["--strength", f"{plan.mask.strength:g}"]
     if plan.importance is not None:
-        words += ["--importance", "IMPORTANCE"]
+        words += ["--importance", record.importance or "IMPORTANCE"]
     return shlex.join([*words, "-o", "FOLDER"])
 
 
@@ -166,10 +174,11 @@ def card(record: TrainingRecord, name: str) -> str:
         f"layers: {layers}",
         "optimiser": f"AdamW, learning rate {settings.learning_rate:g} ({settings.scheduler}), "
         f"weight decay {settings.weight_decay:g}, {settings.gradient_accumulation} batches of "
-        f"{settings.batch_size} a step, {record.n_steps} steps, seed {settings.seed}",
+        f"{settings.batch_size} a step, seed {settings.seed}",
         "mask": _mask_line(record),
         "loss": f"{record.first_loss:.3f} at step 1, {record.last_loss:.3f} over the last tenth "
         "of the steps; every step in [loss.csv](loss.csv)",
+        "took": f"{record.seconds:.0f} s, {record.n_steps} steps, {record.n_tokens} tokens",
         "made with": f"weighin {record.weighin}, torch {plan.libraries.torch}, transformers "
         f"{plan.libraries.transformers}, peft {plan.libraries.peft}, {settings.precision} on "
         f"{record.machine.device}",

@@ -12,6 +12,8 @@ from search.places import Source
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
+SAVE_EVERY = 50
+"""Optimiser steps between checkpoints, where nobody says."""
 
 
 class TrainingSettings(BaseModel):

@@ -118,6 +118,7 @@ def trainer_of(
         seed=settings.seed,
         data_seed=settings.seed,
         logging_steps=1,
+        include_num_input_tokens_seen="non_padding",
         # a NaN must be seen, not replaced with the mean of earlier losses
         logging_nan_inf_filter=False,
         save_strategy="steps",

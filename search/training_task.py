@@ -80,9 +80,15 @@ class TrainingTask:
         return self.settings.precision
 
     @property
+    def place_of_base(self) -> str:
+        """The base's hub id, or its folder's name."""
+        folder = Path(self.base)
+        return folder.resolve().name if folder.exists() else self.base
+
+    @property
     def name_of_base(self) -> str:
         """What the adapter calls its base."""
-        return self.base_name or (Path(self.base).name if Path(self.base).exists() else self.base)
+        return self.base_name or self.place_of_base
 
     @cached_property
     def longest(self) -> int:

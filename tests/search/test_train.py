@@ -388,10 +388,24 @@ def test_a_lack_of_memory_says_what_to_lower(
 
     monkeypatch.setattr(MaskedTrainer, "training_step", fail)
     large = SETTINGS.model_copy(update={"batch_size": 4})
-    with pytest.raises(TrainingError, match=r"not enough memory .*batch_size \(now 4\)"):
+    with pytest.raises(TrainingError, match=r"not enough memory .*lower batch_size \(now 4\)"):
         train(replace(task, settings=large), tmp_path / "large")
-    with pytest.raises(TrainingError, match="max_tokens"):
+    with pytest.raises(TrainingError, match="lower max_tokens"):
         train(task, tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("free", "says"),
+    [(10**6, "the weights alone take"), (9 * 10**6, r"GB at least.*lower batch_size \(now 64\)")],
+)
+def test_what_cannot_fit_is_refused_before_it_is_loaded(
+    task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, says: str
+) -> None:
+    monkeypatch.setattr("search.training_memory.free_memory", lambda _: free)
+    large = SETTINGS.model_copy(update={"batch_size": 64})
+    with pytest.raises(TrainingError, match=says):
+        train(replace(task, settings=large), tmp_path / "large")
+    assert not (tmp_path / "large.training").exists()
 
 
 def change(task: TrainingTask, **settings: Any) -> TrainingTask:
