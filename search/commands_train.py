@@ -228,7 +228,7 @@ def _show(record: "TrainingRecord", out: Path, *, as_json: bool) -> None:
     data = record.data
     left_out = data.n_dropped + data.n_without_loss
     print_rich(
-        Text("\n".join(draw_curve(read_losses(out / "loss.csv")))),
+        Text(draw_curve(read_losses(out / "loss.csv"))),
         f"{out}: {record.n_steps} steps, loss {record.first_loss:.3f} at the first, "
         f"{record.last_loss:.3f} over the last tenth; {record.seconds:.0f} s",
         f"{data.n_rows} of {data.n_read} rows, {data.n_cut} cut, {left_out} left out; "

@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 
 COLUMNS = ("step", "epoch", "learning_rate", "grad_norm", "loss")
-BLOCKS = " ▁▂▃▄▅▆▇█"
+MOST_POINTS = 120
+"""Points of a drawn curve; a step's own loss is noise where there are more."""
+
+WIDTH = 64
 HEIGHT = 8
-WIDTH = 60
 
 
 def write_curve(path: Path, steps: Iterable[Mapping[str, float]]) -> None:
@@ -33,29 +35,24 @@ def read_losses(path: Path) -> list[float]:
         return [float(row["loss"]) for row in csv.DictReader(file)]
 
 
-def draw_curve(losses: Sequence[float], *, width: int = WIDTH, height: int = HEIGHT) -> list[str]:
-    """A loss curve in block characters.
+def draw_curve(losses: Sequence[float]) -> str:
+    """A loss curve as text.
 
     Args:
-        losses: One per step, at least one; where there are more than `width`, each column shows
+        losses: One per step, at least one; where there are more than MOST_POINTS, each point is
             the mean of its share of them.
-        width: Columns at most.
-        height: Lines.
-
-    Returns:
-        Lines, the highest loss at the top, with the scale on the left.
     """
-    n = min(width, len(losses))
+    from uniplot import plot_to_string
+
+    n = min(MOST_POINTS, len(losses))
     edges = [round(i * len(losses) / n) for i in range(n + 1)]
-    means = [sum(losses[a:b]) / (b - a) for a, b in pairwise(edges)]
-    low, high = min(means), max(means)
-    reach = (high - low) or 1.0
-    # eighths of a line, at least one, so that the lowest column is seen
-    levels = [1 + round((mean - low) / reach * (8 * height - 1)) for mean in means]
-    lines = []
-    for line in range(height, 0, -1):
-        label = {height: f"{high:.3f}", 1: f"{low:.3f}"}.get(line, "")
-        cells = (BLOCKS[max(0, min(8, level - 8 * (line - 1)))] for level in levels)
-        lines.append(f"{label:>9} {''.join(cells)}")
-    lines.append(f"{'step':>9} 1{len(losses):>{max(1, n - 1)}}")
-    return lines
+    plot: str = plot_to_string(
+        ys=[sum(losses[a:b]) / (b - a) for a, b in pairwise(edges)],
+        xs=[(a + 1 + b) / 2 for a, b in pairwise(edges)],
+        title="loss by step",
+        lines=True,
+        color=False,
+        width=WIDTH,
+        height=HEIGHT,
+    )
+    return plot
