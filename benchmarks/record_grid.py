@@ -53,13 +53,9 @@ def _gridded(recipe: Recipe, asked: list[str]) -> Recipe:
             space[name] = {"choices": [_number(value) for value in values.split(",")]}
         else:
             raise RecipeError(f"--grid {text}: expected NAME=LOW:HIGH:STEP or NAME=A,B,C")
-    search = recipe.search.model_copy(update={"space": space, "sampler": "grid"})
     # validated anew, so that a misspelt name or a value out of range is told here
-    return Recipe.model_validate(
-        recipe.model_copy(
-            update={"search": type(search).model_validate(search.model_dump())}
-        ).model_dump()
-    )
+    search = {**recipe.search.model_dump(), "space": space, "sampler": "grid"}
+    return Recipe.model_validate({**recipe.model_dump(), "search": search})
 
 
 def _number(text: str) -> float | int | str:

@@ -13,6 +13,11 @@ from harness.runs import Score
 from metrics.ifeval import IfevalScore
 from metrics.prose import ProseScore
 
+ALIKE_GREEDY = 0.5
+"""Correlation of two builds' passes over the same prompts: some are easy for all, some too hard."""
+ALIKE_SAMPLED = 0.2
+"""The same for prose, which is sampled: most of what an answer scores is chance."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -26,6 +31,8 @@ class Figure:
     """Largest figure that an answer can have; the smallest is 0."""
     fixed: bool = False
     """Whether every model's answer to a prompt has the same part below."""
+    alike: float = ALIKE_SAMPLED
+    """How two builds' answers to a prompt correlate, as a rule."""
 
 
 def _ifeval(score: Score) -> IfevalScore:
@@ -44,6 +51,10 @@ def _one(_score: Score) -> float:
 
 def _n_instructions(score: Score) -> float:
     return float(len(_ifeval(score).strict))
+
+
+def _passes(top: Callable[[Score], float], bottom: Callable[[Score], float]) -> Figure:
+    return Figure(top, bottom, highest=1.0, fixed=True, alike=ALIKE_GREEDY)
 
 
 def _mean(name: str, highest: float = math.inf, *, fixed: bool = False) -> Figure:
@@ -68,17 +79,13 @@ def _per_thousand(name: str) -> Figure:
 
 
 IFEVAL = {
-    "prompt_level_strict_acc": Figure(
-        lambda score: float(_ifeval(score).prompt_strict), _one, 1.0, fixed=True
+    "prompt_level_strict_acc": _passes(lambda score: float(_ifeval(score).prompt_strict), _one),
+    "prompt_level_loose_acc": _passes(lambda score: float(_ifeval(score).prompt_loose), _one),
+    "inst_level_strict_acc": _passes(
+        lambda score: float(sum(_ifeval(score).strict)), _n_instructions
     ),
-    "prompt_level_loose_acc": Figure(
-        lambda score: float(_ifeval(score).prompt_loose), _one, 1.0, fixed=True
-    ),
-    "inst_level_strict_acc": Figure(
-        lambda score: float(sum(_ifeval(score).strict)), _n_instructions, 1.0, fixed=True
-    ),
-    "inst_level_loose_acc": Figure(
-        lambda score: float(sum(_ifeval(score).loose)), _n_instructions, 1.0, fixed=True
+    "inst_level_loose_acc": _passes(
+        lambda score: float(sum(_ifeval(score).loose)), _n_instructions
     ),
 }
 """Figures of tasks with checkable instructions."""

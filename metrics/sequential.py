@@ -107,7 +107,7 @@ def adjusted(seen: Array, expected: Array, slope: float, mean_expected: float) -
     return seen - slope * (expected - mean_expected)
 
 
-def reliability(rows: Array, *, prior: float = 0.5, prior_weight: float = 10.0) -> float:
+def reliability(rows: Array, *, prior: float, prior_weight: float = 10.0) -> float:
     """How far the mean of several runs predicts another run's number on the same answer.
 
     k r / (1 + (k - 1) r), with r the mean correlation between two runs.

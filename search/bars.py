@@ -48,7 +48,7 @@ class Bar:
             [[self.surplus(ref.by_key[key]) for key in self.keys] for ref in references],
             dtype=np.float64,
         )
-        self.slope = reliability(rows)
+        self.slope = reliability(rows, prior=figure.alike)
         expected = rows.mean(axis=0)
         self.mean_expected = float(expected.mean())
         self.expected = dict(zip(self.keys, expected.tolist(), strict=True))

@@ -237,8 +237,9 @@ class Search(_Record):
     """Limits such as `ifeval.prompt_level_strict_acc >= baseline - 0.01`, which is what None means
     where `ifeval` is evaluated."""
 
-    error_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
-    """Largest chance that a trial is stopped early that would have become the leader; 0 stops only
+    error_rate: Annotated[float, Field(ge=0, lt=0.5)] = 0.2
+    """Largest chance that a trial is stopped early that would have kept every limit and reached the
+    leader, each by nothing at all; one that is better by more is stopped more rarely. 0 stops only
     where that is certain."""
 
     screen: Screen | None = None

@@ -95,15 +95,17 @@ def test_reliability_is_the_slope_on_the_mean_of_runs() -> None:
     another = of_answer + rng.normal(size=4000)
     for k in (2, 3, 4):
         slope = float(np.polyfit(runs[:k].mean(axis=0), another, 1)[0])
-        assert reliability(runs[:k]) == pytest.approx(slope, abs=0.05)
-        assert reliability(runs[:k]) == pytest.approx(k * 0.5 / (1 + (k - 1) * 0.5), abs=0.03)
-    assert reliability(runs[:1]) == 0.5
+        assert reliability(runs[:k], prior=0.2) == pytest.approx(slope, abs=0.05)
+        assert reliability(runs[:k], prior=0.2) == pytest.approx(
+            k * 0.5 / (1 + (k - 1) * 0.5), abs=0.03
+        )
+    assert reliability(runs[:1], prior=0.3) == pytest.approx(0.3)
 
 
 def test_reliability_of_runs_that_tell_nothing() -> None:
-    assert reliability(np.zeros((3, 5))) == pytest.approx(3 * (1 / 3) / (1 + 2 / 3))
+    assert reliability(np.zeros((3, 5)), prior=0.5) == pytest.approx(3 * (1 / 3) / (1 + 2 / 3))
     opposed = np.tile([1.0, -1.0], 500)
-    assert reliability(np.stack([opposed, -opposed])) == 0.0
+    assert reliability(np.stack([opposed, -opposed]), prior=0.5) == 0.0
 
 
 def passes(lost: int, won: int, n: int) -> NDArray[np.float64]:
