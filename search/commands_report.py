@@ -48,6 +48,11 @@ def report(
     typer.echo(f"{path} ({size / 1e6:.1f} MB)")
 
 
+def is_terminal() -> bool:
+    """Whether somebody can be asked."""
+    return sys.stdin.isatty()
+
+
 def _require_free(path: Path, *, force: bool) -> None:
     """Ask before a file is replaced; where nobody can be asked, refuse.
 
@@ -59,7 +64,7 @@ def _require_free(path: Path, *, force: bool) -> None:
     if force or not path.exists():
         return
     refused = ReportError(f"{path}: exists; name another --out, or replace it with --force")
-    if path.is_dir() or not sys.stdin.isatty():
+    if path.is_dir() or not is_terminal():
         raise refused
     if not typer.confirm(f"{path} exists. Replace it?", err=True):
         raise refused
