@@ -31,7 +31,13 @@ from metrics.stats import bootstrap_mean, default_rng
 from search.bench import BASELINE
 from search.interrupt import Interrupt
 from search.lease import Pulse, this_process
-from search.objective import Constraint, Objective, parse_constraint, parse_objectives
+from search.objective import (
+    ROUNDING_DIGITS,
+    Constraint,
+    Objective,
+    parse_constraint,
+    parse_objectives,
+)
 from search.recipe import Number, Recipe, Search
 from search.record import StudyRecord
 from search.reference import Reference
@@ -142,7 +148,7 @@ class Bench:
 
     def violation(self, constraint: Constraint, run: Reference) -> float:
         """How far a run is beyond a limit."""
-        beyond = constraint.bound - self.figure(constraint, run)
+        beyond = round(constraint.bound - self.figure(constraint, run), ROUNDING_DIGITS)
         return beyond if constraint.side == ">=" else -beyond
 
     def _whole(self, build: str, run: Reference, n_tokens: int) -> Outcome:

@@ -17,6 +17,9 @@ from search.recipe import Recipe
 DEFAULT_CONSTRAINT = "ifeval.prompt_level_strict_acc >= baseline - 0.01"
 """What a search keeps to where its recipe does not say."""
 
+ROUNDING_DIGITS = 9
+"""Decimals to which a violation is told: less is rounding."""
+
 CONSTRAINT = re.compile(
     r"^\s*(?P<metric>[A-Za-z0-9_.-]+)\s*(?P<side>>=|<=)\s*"
     r"(?:(?P<baseline>baseline)\s*(?:(?P<sign>[+-])\s*(?P<margin>[0-9.]+))?|(?P<bound>[+-]?[0-9.]+))\s*$"
@@ -72,7 +75,8 @@ class Constraint:
         estimate = row.difference if self.relative else row.candidate
         if estimate.value is None:
             raise RecipeError(f"constraint {self.text}: undefined for these texts")
-        beyond = self.bound - estimate.value
+        # 39 of 100 instead of 40 is 0.01 less, whatever binary fractions make of it
+        beyond = round(self.bound - estimate.value, ROUNDING_DIGITS)
         return beyond if self.side == ">=" else -beyond
 
 

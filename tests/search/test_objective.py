@@ -5,7 +5,17 @@ import pytest
 from harness.comparison import Comparison, Difference
 from metrics.stats import Estimate
 from search.errors import RecipeError
-from search.objective import Objective, find, parse_constraint, parse_objectives
+from search.objective import (
+    DEFAULT_CONSTRAINT,
+    Objective,
+    constraints_of,
+    find,
+    match_metric,
+    nondominated,
+    parse_constraint,
+    parse_objectives,
+)
+from search.recipe import Recipe
 
 
 def estimate(value: float | None) -> Estimate:
@@ -86,3 +96,44 @@ def test_an_unknown_metric_gets_a_hint() -> None:
 def test_an_undefined_figure_is_no_objective() -> None:
     with pytest.raises(RecipeError, match="undefined"):
         Objective("prose.rep3g").value(COMPARISON)
+
+
+def test_a_limit_that_is_just_kept_is_kept() -> None:
+    # 0.39 - 0.40 is -0.010000000000000009
+    just = COMPARISON.model_copy(update={"differences": (row("ifeval.strict", 0.40, 0.39),)})
+    assert parse_constraint("ifeval.strict >= baseline - 0.01").violation(just) == 0
+
+
+def wanting(tasks: list[str], **search: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "it": "it",
+            "baseline": "it.gguf",
+            "adapters": ["a"],
+            "search": search,
+            "evaluate": {"tasks": {name: {} for name in tasks}},
+        }
+    )
+
+
+def test_ifeval_is_guarded_unless_something_is_said() -> None:
+    assert [c.text for c in constraints_of(wanting(["ifeval", "prose"]))] == [DEFAULT_CONSTRAINT]
+    assert constraints_of(wanting(["mini", "prose"])) == ()
+    assert constraints_of(wanting(["ifeval"], subject_to=[])) == ()
+    (own,) = constraints_of(wanting(["ifeval"], subject_to=["prose.slop <= baseline"]))
+    assert own.metric == "prose.slop"
+
+
+def test_a_front_by_hand() -> None:
+    objectives = parse_objectives(["h_delta", "-prose.slop"])
+    points = [(1.0, 5.0), (2.0, 5.0), (2.0, 9.0), (0.0, 1.0), (2.0, 5.0)]
+    # more H and less slop; equal points both count
+    assert nondominated(points, objectives) == [1, 3, 4]
+    assert nondominated([], objectives) == []
+
+
+def test_a_metric_may_leave_its_task_out_where_one_has_it() -> None:
+    names = ["prose.H", "tales.slop", "prose.slop"]
+    assert match_metric("H", names) == "prose.H"
+    assert match_metric("tales.slop", names) == "tales.slop"
+    assert match_metric("slop", names) is None
