@@ -178,7 +178,7 @@ def test_it_ends_after_the_wave_that_makes_it_certain(
     [
         ("tokenizer.chat_template", b"<|im_start|>", b"<|im_stort|>", "chat template", "tokens"),
         ("tokenizer.chat_template", b"{% for", b"{% far", "chat template", "far"),
-        ("tokenizer.ggml.pre", b"smollm", b"gpt-4o", "tokenizer", "tokens"),
+        ("tokenizer.ggml.tokens", "Ġthe".encode(), "Ġtqe".encode(), "tokenizer", "tokens"),
         ("tokenizer.ggml.pre", b"smollm", b"nosuch", "tokenizer", "unknown pre-tokenizer type"),
     ],
 )
