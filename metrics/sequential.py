@@ -10,7 +10,7 @@ Source: Pocock 1977, https://doi.org/10.1093/biomet/64.2.191 (one bound for ever
 recursion of Armitage, McPherson and Rowe 1969, https://doi.org/10.2307/2343787; Cochran 1977,
 Sampling Techniques, chapters 2 and 7 (sampling without replacement, difference estimator).
 Deviations: what information a look has is that of a sample without replacement, and the spread is
-taken about the claim and made larger by two more of the largest deviation (see `claim_z`).
+taken about the claim and never below what whole runs show (see `claim_z`).
 `benchmarks/sequential.py` shows the error rate and what other tests would cost.
 """
 
@@ -39,6 +39,7 @@ def refuted(
     *,
     looks: Sequence[int],
     error_rate: float,
+    spread: float = 0.0,
     best_rest: float = math.inf,
     certain_of: Sequence[float] | Array | None = None,
 ) -> Refutation | None:
@@ -51,6 +52,7 @@ def refuted(
             counts, so that the error rate holds.
         error_rate: Largest chance, over all orders, that a true claim is given up at any look; 0
             leaves what is certain.
+        spread: As for `claim_z`.
         best_rest: The largest sum that those not seen could have; infinite where it is unbounded.
         certain_of: The numbers whose sum decides; `seen` where None. Others with the same mean
             over all `n_total` may vary less, and tell more when seen (`adjusted`).
@@ -65,19 +67,24 @@ def refuted(
     n = len(seen)
     if error_rate <= 0 or n not in looks or n >= n_total:
         return None
-    z = claim_z(seen, n_total)
+    z = claim_z(seen, n_total, spread)
     if z is not None and z < -pocock_bound(tuple(looks), n_total, error_rate):
         return "likely"
     return None
 
 
-def claim_z(seen: Sequence[float] | Array, n_total: int) -> float | None:
+def claim_z(seen: Sequence[float] | Array, n_total: int, spread: float = 0.0) -> float | None:
     """How many standard errors the mean of the seen numbers is from a mean of 0 over all.
 
-    z = mean / sqrt(v (1/n - 1/N)), v = (sum of squares + 2 largest square) / n. The spread is about
-    0, the claim, not about the sample's mean, and two more deviations of the largest size are put
-    in: with few numbers, few that are not 0, or a few large ones still to come, the sample's own
-    spread is too small too often.
+    z = mean / sqrt(v (1/n - 1/N)), v = max(spread, (sum of squares + largest square) / n). Squares
+    are about 0, the claim, not about the sample's mean, and the largest counts twice. A sample's
+    own spread alone is too small too often: with few numbers, with few that are not 0, and above
+    all where a few large ones, still unseen, make up for many small ones.
+
+    Args:
+        seen: The numbers.
+        n_total: N.
+        spread: Mean square of such numbers about their mean in whole runs, at least 0.
 
     Returns:
         None without numbers, or where all are 0.
@@ -87,8 +94,8 @@ def claim_z(seen: Sequence[float] | Array, n_total: int) -> float | None:
     if n == 0 or n >= n_total or float(np.abs(values).max()) < TINY:
         return None
     squares = values**2
-    spread = (float(squares.sum()) + 2 * float(squares.max())) / n
-    return float(values.mean()) / math.sqrt(spread * (1 / n - 1 / n_total))
+    own = (float(squares.sum()) + float(squares.max())) / n
+    return float(values.mean()) / math.sqrt(max(spread, own) * (1 / n - 1 / n_total))
 
 
 def adjusted(seen: Array, expected: Array, slope: float, mean_expected: float) -> Array:
@@ -132,6 +139,19 @@ def reliability(rows: Array, *, prior: float, prior_weight: float = 10.0) -> flo
         correlation = (prior_weight * prior + n * found) / (prior_weight + n)
     correlation = min(1.0, max(0.0, correlation))
     return float(k * correlation / (1 + (k - 1) * correlation))
+
+
+def left_to_chance(slope: float, k: int) -> float:
+    """The share of one run's variance that the mean of k others does not foretell.
+
+    1 - slope r, with r the correlation between two runs that the slope stands for.
+
+    Args:
+        slope: `reliability` of the k runs.
+        k: How many.
+    """
+    correlation = slope / (k - (k - 1) * slope)
+    return 1.0 - slope * correlation
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from harness.evaluate import look_counts
 from harness.figures import Figure
 from harness.runs import Score
-from metrics.sequential import Refutation, adjusted, refuted, reliability
+from metrics.sequential import Refutation, adjusted, left_to_chance, refuted, reliability
 from search.reference import Key, Reference
 
 Array = NDArray[np.float64]
@@ -49,6 +49,8 @@ class Bar:
             dtype=np.float64,
         )
         self.slope = reliability(rows, prior=figure.alike)
+        variance = float(rows.var(axis=1).mean())
+        self.spread = variance * left_to_chance(self.slope, len(rows))
         expected = rows.mean(axis=0)
         self.mean_expected = float(expected.mean())
         self.expected = dict(zip(self.keys, expected.tolist(), strict=True))
@@ -73,6 +75,7 @@ class Bar:
             len(self.keys),
             looks=self.looks,
             error_rate=error_rate,
+            spread=self.spread,
             best_rest=self._best_rest(seen),
             certain_of=surplus,
         )

@@ -12,6 +12,7 @@ from metrics.sequential import (
     adjusted,
     claim_z,
     crossing_probability,
+    left_to_chance,
     pocock_bound,
     refuted,
     reliability,
@@ -44,8 +45,10 @@ def test_one_look_crosses_with_the_normal_tail() -> None:
 
 
 def test_z_by_hand() -> None:
-    # mean -1/2; spread (1 + 1 + 0 + 0 + 2) / 4; 4 of 8: 1/4 - 1/8
-    assert claim_z([-1, -1, 0, 0], 8) == pytest.approx(-0.5 / math.sqrt(1 * 0.125))
+    # mean -1/2; (1 + 1 + 0 + 0 + 1) / 4; 4 of 8: 1/4 - 1/8
+    assert claim_z([-1, -1, 0, 0], 8) == pytest.approx(-0.5 / math.sqrt(0.75 * 0.125))
+    assert claim_z([-1, -1, 0, 0], 8, spread=0.7) == claim_z([-1, -1, 0, 0], 8)
+    assert claim_z([-1, -1, 0, 0], 8, spread=2.0) == pytest.approx(-0.5 / math.sqrt(2 * 0.125))
     assert claim_z([], 8) is None
     assert claim_z([0, 0], 8) is None
     assert claim_z([-1e-17] * 4, 8) is None
@@ -70,6 +73,11 @@ def test_only_planned_looks_count_and_only_with_an_error_rate() -> None:
 def test_few_losses_are_not_enough() -> None:
     # however small the sample's own spread is: four equal losses have a chance of 1 in 16
     assert refuted([-1.0] * 4, 100, looks=[4, 50], error_rate=0.05) is None
+    # nor are failures alone where passes are rare: of 128 prompts ten passed, none of the first 16
+    failed = [-10 / 128] * 16
+    spread = 10 / 128 * 118 / 128
+    assert refuted(failed, 128, looks=[8, 16], error_rate=0.05) == "likely"
+    assert refuted(failed, 128, looks=[8, 16], error_rate=0.05, spread=spread) is None
 
 
 @given(
@@ -95,11 +103,13 @@ def test_reliability_is_the_slope_on_the_mean_of_runs() -> None:
     another = of_answer + rng.normal(size=4000)
     for k in (2, 3, 4):
         slope = float(np.polyfit(runs[:k].mean(axis=0), another, 1)[0])
-        assert reliability(runs[:k], prior=0.2) == pytest.approx(slope, abs=0.05)
-        assert reliability(runs[:k], prior=0.2) == pytest.approx(
-            k * 0.5 / (1 + (k - 1) * 0.5), abs=0.03
-        )
+        found = reliability(runs[:k], prior=0.2)
+        assert found == pytest.approx(slope, abs=0.05)
+        assert found == pytest.approx(k * 0.5 / (1 + (k - 1) * 0.5), abs=0.03)
+        left = another - found * runs[:k].mean(axis=0)
+        assert left_to_chance(found, k) == pytest.approx(left.var() / another.var(), abs=0.03)
     assert reliability(runs[:1], prior=0.3) == pytest.approx(0.3)
+    assert left_to_chance(0.3, 1) == pytest.approx(0.91)
 
 
 def test_reliability_of_runs_that_tell_nothing() -> None:
@@ -130,6 +140,8 @@ POPULATIONS = {
     "skewed up": -skewed(128),
     "short and skewed": skewed(32),
     "short and skewed up": -skewed(32),
+    "rare passes": np.array([118 / 128] * 10 + [-10 / 128] * 118),
+    "gated": np.where(np.arange(64) % 7 == 0, 50.0, 0.0),
     "eight": np.random.default_rng(2).normal(0, 25, 8),
 }
 
@@ -142,13 +154,16 @@ def test_a_claim_that_just_holds_is_given_up_no_more_often_than_stated(
     values = POPULATIONS[kind] - POPULATIONS[kind].mean()
     n_total = len(values)
     looks = sorted({max(1, round(share * n_total)) for share in LOOKS})
+    # what another whole run of the same spread would have shown
+    spread = float(values.var())
     rng = np.random.default_rng(0)
     n_draws = 1500
     n_given_up = 0
     for _ in range(n_draws):
         order = rng.permutation(values)
         n_given_up += any(
-            refuted(order[:n], n_total, looks=looks, error_rate=error_rate) for n in looks
+            refuted(order[:n], n_total, looks=looks, error_rate=error_rate, spread=spread)
+            for n in looks
         )
     # three standard errors of the simulation itself
     slack = 3 * math.sqrt(error_rate * (1 - error_rate) / n_draws)
