@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 HEAVY = ("torch", "transformers", "llama_cpp", "optuna", "pandas", "scipy", "numpy", "lm_eval")
-COMMANDS = ("search", "eval", "compare", "check", "baseline", "build", "inspect", "score", "kld")
+COMMANDS = (
+    "search",
+    "eval",
+    "compare",
+    "check",
+    "baseline",
+    "build",
+    "inspect",
+    "score",
+    "kld",
+    "report",
+)
 
 PROBE = """
 import sys

@@ -81,7 +81,7 @@ def runs_table(
                 )
             )
         rows.append(tuple(cells))
-    several = len({m.split(".")[0] for m in metrics}) > 1
+    several = len({metric.split(".", 1)[1] for metric in metrics}) < len(metrics)
     return Table(
         caption="All runs",
         columns=(

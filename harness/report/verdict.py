@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from harness.comparison import Comparison, Difference
 from harness.report.document import Tone
-from harness.report.numerals import interval, is_fraction, number, tone_of
+from harness.report.numerals import interval, is_fraction, number, p_of, p_text, tone_of
 
 STRICT = ".prompt_level_strict_acc"
 STYLE = ".H"
@@ -38,6 +38,9 @@ def verdict_on(comparison: Comparison) -> Verdict:
     if judged[0][1] is not None:
         sentence += f" than {other}"
     for (_, before), (row, after) in pairwise(judged):
+        if before is None and after is None:
+            sentence += f", nor {_claim(row, after).removeprefix('shows no difference ')}"
+            continue
         opposed = {before, after} == {"better", "worse"}
         sentence += f"{', but' if opposed else ' and'} {_claim(row, after)}"
     return Verdict(sentence + ".", " · ".join(_figure(row, tone) for row, tone in judged))
@@ -81,7 +84,7 @@ def _claim(difference: Difference, tone: Tone | None) -> str:
 
 
 def _figure(difference: Difference, tone: Tone | None) -> str:
-    """`ifeval −7.0 points [−9.4, −5.0], n 541`."""
+    """`ifeval −7.0 points [−9.4, −5.0], p < .001, n 541`."""
     metric, estimate = difference.metric, difference.difference
     task = metric.split(".", 1)[0]
     what = task if metric.endswith(STRICT) else f"{task} H"
@@ -90,7 +93,10 @@ def _figure(difference: Difference, tone: Tone | None) -> str:
     ends = interval(metric, estimate, signed=True)
     if ends:
         text += f" {ends}"
+    if p_of(difference) is not None:
+        text += f", p {p_text(p_of(difference))}"
     text += f", n {estimate.n}"
-    if tone is None and difference.smallest is not None:
-        text += f", less than {number(metric, difference.smallest)} could not have shown"
+    smallest = difference.smallest
+    if tone is None and smallest is not None and abs(estimate.value or 0.0) < smallest:
+        text += f", less than {number(metric, smallest)} could not have shown"
     return text

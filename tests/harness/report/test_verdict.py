@@ -85,7 +85,8 @@ def test_a_loss_and_a_gain() -> None:
         found.sentence == "cand follows fewer prompts than base, but writes closer to human prose."
     )
     assert found.evidence == (
-        "ifeval −7.0 points [−9.0, −5.0], n 100 · prose H +3.00 [+2.00, +4.00], n 100"
+        "ifeval −7.0 points [−9.0, −5.0], p .001, n 100 · "
+        "prose H +3.00 [+2.00, +4.00], p .01, n 100"
     )
 
 
@@ -93,6 +94,15 @@ def test_where_nothing_is_shown_it_says_what_could_have_been_missed() -> None:
     found = verdict_on(compared(row(STRICT, -0.01, smallest=0.019)))
     assert found.sentence == "cand shows no difference in following instructions."
     assert found.evidence.endswith("n 100, less than 1.9 could not have shown")
+
+
+def test_nothing_twice_is_said_once() -> None:
+    found = verdict_on(compared(row(STRICT, 0.0), row(H, 2.0, smallest=1.5)))
+    assert (
+        found.sentence == "cand shows no difference in following instructions, nor in prose style."
+    )
+    # a difference larger than what could be shown is not called too small to be seen
+    assert found.evidence.endswith("prose H +2.00 [+1.98, +2.02], p .5, n 100")
 
 
 def test_two_gains_are_joined_by_and() -> None:
