@@ -10,7 +10,6 @@ vocabulary is small, so that no large output layer hides the mask's share. Print
 
 import argparse
 import json
-import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -129,7 +128,6 @@ def main() -> None:
                 "threads": given.threads,
                 "ratio": round(statistics.median(ratios), 4),
                 "ratio_of_fastest": round(min(seconds["masked"]) / min(seconds["free"]), 4),
-                "geometric_mean": round(math.exp(statistics.fmean(map(math.log, ratios))), 4),
                 "step_s": {name: round(statistics.median(s), 4) for name, s in seconds.items()},
             }
         )

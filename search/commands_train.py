@@ -187,12 +187,12 @@ def _recipe_task(path: Path, wanted: _Wanted) -> "tuple[TrainingTask, Path]":
     trained = TrainedHeal(recipe, open_checkpoint(base), may_train=True)
     rank = wanted.places.get("rank", recipe.merge.rank)
     task = trained.task(rank)
-    mask = {} if wanted.mask or "subspace" in wanted.places else None
-    settings, changed = _checked(
-        wanted,
-        task.settings.model_dump(),
-        task.mask.model_dump() if task.mask is not None else mask,
-    )
+    mask: dict[str, Any] | None = None
+    if task.mask is not None:
+        mask = task.mask.model_dump()
+    elif wanted.mask or "subspace" in wanted.places:
+        mask = {}
+    settings, changed = _checked(wanted, task.settings.model_dump(), mask)
     task = replace(task, **{**wanted.places, "settings": settings, "mask": changed})
     return task, trained.folder(task)
 

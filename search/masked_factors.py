@@ -149,4 +149,5 @@ def _orthonormal(columns: "torch.Tensor") -> "torch.Tensor":
     """Directions as orthonormal rows: what is stored in bfloat16 is orthonormal to two digits."""
     import torch
 
-    return torch.linalg.qr(columns)[0].T.contiguous()
+    rows: torch.Tensor = torch.linalg.qr(columns)[0].T.contiguous()
+    return rows

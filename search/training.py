@@ -6,10 +6,8 @@ which the same task goes on after it was killed.
 Source: LoRA, Hu et al. 2021, https://arxiv.org/abs/2106.09685, by PEFT.
 """
 
-import fcntl
 import json
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,26 +16,25 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from harness.console import note
 from harness.machine import package_version
 from harness.runs import file_sha256
 from search.adapter import open_adapter
-from search.disk import sibling
+from search.disk import check_room
 from search.errors import TrainingError
 from search.factors import Factors, product
 from search.loss_curve import write_curve
 from search.names import layer_of
 from search.training_data import DataReport, read_rows
+from search.training_folder import alone, begin, check_place, clear, put
 from search.training_memory import check_memory, memory_errors
-from search.training_record import RECORD_NAME, TrainingPlan, TrainingRecord, card
+from search.training_record import RECORD_NAME, TrainingRecord, card
 from search.training_settings import SAVE_EVERY
-from search.training_setup import masks_of, peft_model, reading_of, trainer_of
+from search.training_setup import CHECKPOINTS_KEPT, masks_of, peft_model, reading_of, trainer_of
 from search.training_task import TrainingTask
 
 if TYPE_CHECKING:
     from search.trainer import MaskedTrainer, NotFiniteError, Step, Watch
 
-PLAN_NAME = "plan.json"
 LOSS_NAME = "loss.csv"
 LAST_SHARE = 0.1
 """Share of the steps whose mean loss is the last loss."""
@@ -66,15 +63,15 @@ def train(
         WeighinError: an input is not in order, a loss or gradient is not finite, or there is no
             memory. Nothing half-written is left at `out`; the last good checkpoint stays.
     """
-    _check_place(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    check_place(out)
+    folder = out.with_name(f"{out.name}.training")
+    with alone(out):
         known = read_record(out)
         if known is not None and known.plan.key == task.plan.key:
+            clear(folder, task.plan)
             return known
-        folder = out.with_name(f"{out.name}.training")
         record = _train_in(task, folder, out.name, save_every, progress)
-        _put(folder / out.name, out)
+        put(folder / out.name, out)
         shutil.rmtree(folder)
         return record
 
@@ -92,9 +89,11 @@ def _train_in(
 ) -> TrainingRecord:
     """Train in a folder of checkpoints, or go on there; the adapter lies in it at the end."""
     task.check()
+    # the factors, their moments and free values in each checkpoint, and the adapter
+    check_room(folder.parent, 4 * task.n_values * (4 * (CHECKPOINTS_KEPT + 1) + 1))
     rows, report = read_rows(task.data, reading_of(task))
     check_memory(task, report.longest)
-    _begin(folder, task.plan)
+    begin(folder, task.plan)
     with _threads(task), memory_errors(task):
         from search.trainer import NotFiniteError, Watch
 
@@ -121,32 +120,6 @@ def _give_back_gpu(task: TrainingTask) -> None:
 
         gc.collect()
         torch.cuda.empty_cache()
-
-
-def _begin(folder: Path, plan: TrainingPlan) -> None:
-    """Make the folder of a training, or see that it is this one's.
-
-    Raises:
-        TrainingError: another training was broken off there.
-    """
-    path = folder / PLAN_NAME
-    text = plan.model_dump_json(indent=1)
-    if folder.exists():
-        try:
-            known = TrainingPlan.model_validate_json(path.read_bytes())
-            differs = known.differences(plan)
-        except (OSError, ValidationError):
-            differs = [f"{PLAN_NAME} cannot be read"]
-        if differs:
-            raise TrainingError(
-                f"{folder} holds another training that was broken off ({differs[0]}); delete it, "
-                "or name another --out"
-            )
-        return
-    beside = sibling(folder, "part")
-    beside.mkdir()
-    (beside / PLAN_NAME).write_text(text, encoding="utf-8")
-    beside.rename(folder)
 
 
 def _last_checkpoint(folder: Path) -> str | None:
@@ -249,43 +222,6 @@ def _protected(task: TrainingTask, folder: Path) -> tuple[float | None, float | 
     if whole == 0:
         return None, None
     return math.sqrt(max(0.0, left) / whole), math.sqrt(max(0.0, right) / whole)
-
-
-def _check_place(out: Path) -> None:
-    taken = out.exists() and (not out.is_dir() or any(out.iterdir()))
-    if taken and not (out / "adapter_config.json").exists():
-        raise TrainingError(f"{out} is there and is no adapter; name another folder")
-
-
-def _put(folder: Path, out: Path) -> None:
-    """Put a whole adapter in its place, an older one going out of it."""
-    old = sibling(out, "old")
-    if out.exists():
-        out.rename(old)
-    folder.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """Wait until no other process trains the same adapter; a killed one lets go by itself."""
-    path = out.with_name(f".{out.name}.lock")
-    while True:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            note(f"{out.name}: waiting for another process that trains it")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        # whoever had it before has removed the file, so that the lock must be on the new one
-        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
-            break
-        os.close(descriptor)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
 
 
 @contextmanager

@@ -207,6 +207,18 @@ class TrainingTask:
             )
         if self.opened_subspace is not None:
             _check_overlap(found, self.opened_subspace)
+            if all(self.strength(layer_of(name)) == 0 for name in found):
+                raise TrainingError(
+                    f"the importance of every layer that is to be adapted is 0 in "
+                    f"{self.importance}, so scale_mask would protect nothing; use project, or "
+                    "adapt other layers"
+                )
+
+    @property
+    def n_values(self) -> int:
+        """Values of the adapter's factors."""
+        adapted = [self.checkpoint.stored(n) for n in self.checkpoint.names if self.adapts(n)]
+        return self.settings.r * sum(tensor.n_rows + tensor.row_size for tensor in adapted)
 
     def adapts(self, name: str) -> bool:
         """Whether the adapter changes a weight, by canonical name."""

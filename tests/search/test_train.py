@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from search.factors import Factors
 from search.recipe import Mask
 from search.trainer import WHOLE
 from search.training import read_record, train
+from search.training_folder import begin
 from search.training_settings import TrainingSettings
 from search.training_task import TrainingTask
 from tests.search.masks import make_fisher, make_subspace
@@ -369,6 +371,37 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_good_checkpoint(
     assert not (tmp_path / "wild").exists()
 
 
+def test_what_a_kill_at_the_very_end_left_is_removed(task: TrainingTask, tmp_path: Path) -> None:
+    out, left = tmp_path / "adapter", tmp_path / "adapter.training"
+    record = train(task, out)
+    begin(left, task.plan)
+    assert train(task, out) == record
+    assert not left.exists()
+    other = change(task, seed=1)
+    begin(left, other.plan)  # another one that was broken off stays
+    assert train(task, out) == record
+    assert left.exists()
+
+
+def test_two_that_want_the_same_adapter_train_it_once(task: TrainingTask, tmp_path: Path) -> None:
+    steps: list[float] = []
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(
+            lambda _: train(
+                replace(task), tmp_path / "one", progress=lambda step, _: steps.append(step["step"])
+            ),
+            range(2),
+        )
+    assert first == second
+    assert steps == [1, 2, 3, 4, 5, 6]
+
+
+def test_activations_computed_twice_change_nothing(task: TrainingTask, tmp_path: Path) -> None:
+    once = train(task, tmp_path / "once")
+    twice = train(change(task, gradient_checkpointing=True), tmp_path / "twice")
+    assert twice.adapter_sha256 == once.adapter_sha256
+
+
 def test_bf16_on_a_cpu(task: TrainingTask, tmp_path: Path) -> None:
     settings = SETTINGS.model_copy(update={"precision": "bf16", "save_dtype": "bf16"})
     record = train(replace(task, settings=settings), tmp_path / "half")
@@ -430,6 +463,10 @@ def test_what_does_not_fit_together(
     scaled = replace(task, mask=Mask(mode="scale_mask", apply="train"), subspace=masks("llama"))
     with pytest.raises(TrainingError, match="scale_mask takes its strength"):
         train(scaled, out)
+    equal = tmp_path / "equal.json"
+    equal.write_text("[1, 1]")
+    with pytest.raises(TrainingError, match="would protect nothing"):
+        train(replace(scaled, importance=equal), out)
     three = tmp_path / "three.json"
     three.write_text("[1, 2, 3]")
     with pytest.raises(Exception, match="has 3 layers, the model 2"):
@@ -448,5 +485,8 @@ def test_what_does_not_fit_together(
     (tmp_path / "other" / "thesis.txt").write_text("dear")
     with pytest.raises(TrainingError, match="is no adapter"):
         train(task, tmp_path / "other")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(TrainingError, match="cannot make"):
+        train(task, tmp_path / "file" / "adapter")
     assert not out.exists()
     assert list(tmp_path.glob(".*")) == []
