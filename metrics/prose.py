@@ -25,7 +25,6 @@ from metrics.stats import (
     bootstrap_ratio,
     default_rng,
     paired_bootstrap,
-    paired_ratio_bootstrap,
 )
 from metrics.style import style_score
 from metrics.text import read_passage
@@ -242,45 +241,3 @@ def h_delta(
     """
     rng = default_rng() if rng is None else rng
     return paired_bootstrap([s.H for s in baseline], [s.H for s in candidate], rng=rng)
-
-
-def slop_delta(
-    baseline: Sequence[ProseScore],
-    candidate: Sequence[ProseScore],
-    *,
-    rng: np.random.Generator | None = None,
-) -> Estimate:
-    """Pooled slop of the candidate minus that of the baseline, per 1,000 words; negative is better.
-
-    Args:
-        baseline, candidate: As for `h_delta`.
-        rng: Seeded generator; a fixed one where none is given.
-
-    Raises:
-        WeighinError: the two differ in length.
-    """
-    return _pooled_delta("slop_weight", baseline, candidate, rng)
-
-
-def contrast_delta(
-    baseline: Sequence[ProseScore],
-    candidate: Sequence[ProseScore],
-    *,
-    rng: np.random.Generator | None = None,
-) -> Estimate:
-    """The same for `contrast`: constructions per 1,000 words; negative is better."""
-    return _pooled_delta("contrast_count", baseline, candidate, rng)
-
-
-def _pooled_delta(
-    numerator: str,
-    baseline: Sequence[ProseScore],
-    candidate: Sequence[ProseScore],
-    rng: np.random.Generator | None,
-) -> Estimate:
-    before, after = (
-        ([float(getattr(s, numerator)) for s in run], [float(s.rated_words) for s in run])
-        for run in (baseline, candidate)
-    )
-    rng = default_rng() if rng is None else rng
-    return paired_ratio_bootstrap(before, after, rng=rng, scale=1000.0)

@@ -103,6 +103,22 @@ def test_h_delta_is_the_mean_difference_of_h() -> None:
     assert rows["prose.h_delta"] == rows["prose.H"]
 
 
+def test_slop_is_pooled_over_the_prompts_that_have_words_on_both_sides() -> None:
+    plain, slop = "The dog lay by the gate all day. " * 4, "A testament to the tapestry of it. " * 4
+    before = [written("a", plain), written("b", slop), written("c", "")]
+    after = [written("a", slop), written("b", plain + slop), written("c", plain)]
+    row = compare_scores(before, after, names=NAMES).by_metric()["prose.slop"]
+
+    def rate(scores: list[Score]) -> float:
+        own = [s.prose for s in scores[:2] if s.prose is not None]
+        return 1000 * sum(s.slop_weight for s in own) / sum(s.rated_words for s in own)
+
+    # c has no words in the baseline, so it is in neither rate
+    assert rate(before) > 0
+    assert row.difference.value == pytest.approx(rate(after) - rate(before))
+    assert row.difference.n == 2
+
+
 def test_other_questions_cannot_be_paired() -> None:
     task = header().tasks[0]
     other = header(tasks=(task.model_copy(update={"samples": 2}),))
