@@ -175,7 +175,7 @@ class _Course:
                 speed, which no run keeps.
         """
         for gate in self.on(SPEED):
-            raise GateError(f"gate on {gate.metric}: a run cannot be timed; check the GGUF itself")
+            raise GateError(f"{gate.called}: a run cannot be timed; check the GGUF itself")
         if not self.on(KLD):
             return
         assert self.candidate is not None
@@ -184,7 +184,7 @@ class _Course:
         hashes = self.header.model.sha256, self.sha256
         if report is None or (report.baseline_sha256, report.candidate_sha256) != hashes:
             raise GateError(
-                f"gate on {self.on(KLD)[0].metric}: {self.candidate.folder} keeps no divergence "
+                f"{self.on(KLD)[0].called}: {self.candidate.folder} keeps no divergence "
                 "from this baseline; check the GGUF itself with --baseline-gguf"
             )
         self._take(report)
@@ -250,7 +250,7 @@ class _Course:
         model = self.header.model
         if self.check.baseline_gguf is None:
             raise GateError(
-                f"gate on {needing[0].metric}: needs the baseline's own file, {model.file} "
+                f"{needing[0].called}: needs the baseline's own file, {model.file} "
                 f"(SHA-256 {model.sha256[:12]}); name it with --baseline-gguf"
             )
         check_gguf(self._gguf)

@@ -59,7 +59,7 @@ class Figures:
             return self.divergence[metric]
         sample = None if self.runs is None else sample_named(self.runs, metric)
         if sample is None:
-            raise GateError(f"gate on {gate.metric}: it was not measured")
+            raise GateError(f"{gate.called}: it was not measured")
         return _of_answers(sample, gate)
 
 
@@ -118,19 +118,19 @@ def require_known(gate: Gate, names: Sequence[str], tasks: Sequence[str]) -> Non
         hint = f"did you mean {near[0]}?" if near else "weighin compare names them"
         if first not in (*tasks, KLD, "file", "speed"):
             hint = f"the baseline was asked {', '.join(tasks)}; {hint}"
-        raise GateError(f"gate on {gate.metric}: no such metric is measured; {hint}")
+        raise GateError(f"{gate.called}: no such metric is measured; {hint}")
     if first == KLD and gate.of != "value":
         raise GateError(
-            f"gate on {gate.metric}: it is a comparison with the baseline already; leave `of` out"
+            f"{gate.called}: it is a comparison with the baseline already; leave `of` out"
         )
     timed = plain_name(gate) == SPEED and gate.of == "ratio"
     if gate.confidence is None or (gate.of != "ratio" and first not in (KLD, "file", "speed")):
         return
     if not (timed or first == KLD):
-        raise GateError(f"gate on {gate.metric}: it has no interval; leave `confidence` out")
+        raise GateError(f"{gate.called}: it has no interval; leave `confidence` out")
     if gate.confidence != CONFIDENCE:
         raise GateError(
-            f"gate on {gate.metric}: its interval is a {100 * CONFIDENCE:g} % one; say "
+            f"{gate.called}: its interval is a {100 * CONFIDENCE:g} % one; say "
             f"{CONFIDENCE}, or leave `confidence` out"
         )
 

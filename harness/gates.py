@@ -42,6 +42,8 @@ class Gate(Record):
     """What is bounded: the candidate's value, its difference to the baseline's, or their ratio."""
     confidence: float | None = None
     """Coverage of the interval that must lie beyond the bound; None: the figure decides."""
+    place: str | None = None
+    """File and line where it stands; None where it was given otherwise."""
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
@@ -83,6 +85,11 @@ class Gate(Record):
         value = found.value if self.confidence is None else end
         assert value is not None
         return abs(self.bound - value)
+
+    @property
+    def called(self) -> str:
+        """What an error calls it: its place, and its metric."""
+        return f"{'' if self.place is None else self.place + ': '}gate on {self.metric}"
 
     @property
     def scale(self) -> float:

@@ -100,26 +100,15 @@ def read_gates(path: Path) -> list[Gate]:
         raise GateError(_told(path, document, first["loc"], first["type"], first["msg"])) from None
     gates: list[Gate] = []
     for index, entry in enumerate(file.gates):
+        place = f"{path}:{document.line(('gates', index))}"
         try:
-            gates += entry.gates(file.confidence)
+            own = entry.gates(file.confidence)
+            gates += [gate.model_copy(update={"place": place}) for gate in own]
         except ValueError as error:
             raise GateError(
                 _told(path, document, ("gates", index), "value_error", str(error))
             ) from None
     return gates
-
-
-def lines_of(path: Path) -> dict[str, int]:
-    """The line on which each metric first stands, for errors about it.
-
-    Raises:
-        GateError: As `read_gates`.
-    """
-    document = read_yaml(path, GateError)
-    found: dict[str, int] = {}
-    for index, entry in enumerate(document.value["gates"]):
-        found.setdefault(entry["metric"], document.line(("gates", index, "metric")))
-    return found
 
 
 def example(header: RunHeader | None = None) -> str:

@@ -16,6 +16,7 @@ from harness.evaluate import Chat
 from harness.foregone import foregone_of
 from harness.gate_figures import Figures
 from harness.gates import Gate, GateError, judge, noninferior
+from harness.gates_file import read_gates
 from harness.runs import Run
 from harness.scoring import Scoring
 from harness.verdict_formats import to_junit, to_lines, to_markdown
@@ -112,6 +113,13 @@ def test_a_gate_that_nobody_can_judge_is_refused_at_once(base: Run, gate: Gate, 
     with pytest.raises(GateError) as error:
         Check(base, (gate,), Scoring(), Chat())
     assert told in str(error.value)
+
+
+def test_a_gate_of_a_file_is_refused_with_its_line(base: Run, tmp_path: Path) -> None:
+    path = tmp_path / "gates.yaml"
+    path.write_text("gates:\n  - {metric: told.H, min: 0}\n  - {metric: told.h, min: 0}\n")
+    with pytest.raises(GateError, match=r"gates\.yaml:3: gate on told\.h: .* mean told\.H\?"):
+        Check(base, tuple(read_gates(path)), Scoring(), Chat())
 
 
 @pytest.mark.parametrize(

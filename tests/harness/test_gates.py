@@ -120,7 +120,8 @@ def test_the_example_is_read_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "gates.yaml"
     path.write_text(example())
     gates = read_gates(path)
-    assert noninferior(STRICT, 0.03, 0.95) in gates
+    assert str(noninferior(STRICT, 0.03, 0.95)) in map(str, gates)
+    assert all(gate.place is not None and gate.place.startswith(f"{path}:") for gate in gates)
     # what is commented out can be taken in by deleting the mark
     path.write_text(example().replace("  # - ", "  - "))
     assert len(read_gates(path)) == len(gates) + 6
