@@ -124,9 +124,10 @@ def _open_database(url: str) -> "optuna.storages.RDBStorage":
     import sqlalchemy
 
     sqlite = url.startswith("sqlite")
-    options: dict[str, Any] = (
-        {"connect_args": {"timeout": SQLITE_WAIT_S}} if sqlite else {"pool_pre_ping": True}
-    )
+    # a connection for each transaction: between two of them a trial may run for hours
+    options: dict[str, Any] = {"poolclass": sqlalchemy.NullPool}
+    if sqlite:
+        options["connect_args"] = {"timeout": SQLITE_WAIT_S}
     for left in reversed(range(OPEN_TRIES)):
         try:
             storage = optuna.storages.RDBStorage(url, engine_kwargs=options)
@@ -155,7 +156,6 @@ def _write_one_by_one(engine: "Engine") -> None:
 
     event.listen(engine, "connect", leave_it_to_us)
     event.listen(engine, "begin", begin)
-    engine.dispose()
 
 
 def _with_driver(url: str) -> str:

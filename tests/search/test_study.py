@@ -436,7 +436,6 @@ def test_a_full_database_is_one_line(tmp_path: Path) -> None:
 
             engine = study.storage._backend.engine  # type: ignore[attr-defined]
             event.listen(engine, "connect", lambda c, _r: c.execute("PRAGMA max_page_count = 1"))
-            engine.dispose()
             for index in range(100):
                 study.set(f"filler {index}", "x" * 4000)
 

@@ -94,7 +94,8 @@ def test_four_workers_on_postgresql_one_killed_in_mid_trial_one_added_late(
         rows = study.rows()
         assert [row.number for row in rows] == list(range(n))
         assert {row.state for row in rows} == {"complete"}
-        assert study.optuna_study().get_trials()[n:] == []
+        beyond = study.optuna_study().get_trials()[n:]
+        assert {trial.state.name for trial in beyond} <= {"WAITING"}, "the budget is kept"
     n_ends = Counter(number for number, _ in log.lines("end"))
     n_begins = Counter(number for number, _ in log.lines("begin"))
     assert n_ends == Counter(range(n)), "every trial is finished exactly once"
@@ -133,7 +134,8 @@ def test_workers_by_optunas_grpc_proxy(tmp_path: Path, proxy: str) -> None:
     assert Claims(study, dead, QUICK).next() is not None
     bench = Formula()
     worked(load_study("demo", proxy), bench)
-    assert bench.weighed == [1, 2, 3, 0]
+    assert sorted(bench.weighed) == [0, 1, 2, 3]
+    assert bench.weighed[0] == 1, "0 is its dead owner's until beats are missed"
     assert [row.values for row in study.rows()] == [row.values for row in alone.rows()]
 
 
@@ -197,7 +199,7 @@ def test_a_run_goes_to_the_store_and_comes_back(
     from optuna.artifacts import get_all_artifact_meta
 
     shown = get_all_artifact_meta(study.optuna_study().trials[0], storage=study.storage)
-    assert [meta.filename for meta in shown] == list(FILES), "as optuna-dashboard lists them"
+    assert {meta.filename for meta in shown} == set(FILES), "what optuna-dashboard lists"
 
 
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
