@@ -11,6 +11,7 @@ they were recorded. Each seed is another study seed and another order of the pro
 95 % interval of the paired difference of the objective holds 0, on all the recorded answers.
 `best_stopped`: searches in which the grid's very best build was tried and stopped on the way.
 `regret`: mean difference of the objective between the grid's best and the leader.
+`alike`: mean correlation of two builds over the same prompts.
 The baseline's run is needed either way and counted in neither sum.
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any
 
+import numpy as np
 import optuna
 import typer
 from grid import Grid, scores_of
@@ -251,6 +253,27 @@ def report(bench: Bench, searches: list[Searched]) -> dict[str, Any]:
     }
 
 
+def alike(bench: Bench) -> dict[str, float | None]:
+    """How two builds of the grid correlate, answer by answer, by figure; see `harness.figures`.
+
+    Builds that score all answers alike correlate with none; None where no two are left.
+    """
+    runs = list(dict.fromkeys(answers.reference for answers in bench.answers.values()))
+    found: dict[str, float | None] = {}
+    for metric in (*bench.objectives, *bench.constraints):
+        named = bench.baseline.figure(metric.metric)
+        assert named is not None
+        task, figure = named
+        keys = bench.baseline.keys(task)
+        rows = np.array([[figure.top(run.by_key[key]) for key in keys] for run in runs])
+        rows = rows[rows.std(axis=1) > 0]
+        found[metric.metric] = None
+        if len(rows) > 1:
+            pairs = np.corrcoef(rows)[np.triu_indices(len(rows), 1)]
+            found[metric.metric] = round(float(pairs.mean()), 3)
+    return found
+
+
 def _within_noise(objective: Objective, best: Reference, run: Reference) -> bool:
     """Whether the paired difference of the objective could be 0."""
     found = best.figure(objective.metric)
@@ -309,9 +332,10 @@ def main(
         list[float] | None, typer.Option(help="Error rates of the rungs [the recipe's default].")
     ] = None,
 ) -> None:
-    """Search a recorded grid many times, with and without stopping trials; one JSON line each."""
+    """Search a recorded grid many times, with and without stopping trials; a JSON line each."""
     grid = Grid(folder)
     default = Search().error_rate
+    typer.echo(json.dumps({"builds": len(grid.points), "alike": alike(Bench(grid, default))}))
     for name in sampler or ["tpe"]:
         for rate in error_rate or [default]:
             bench = Bench(grid, rate)

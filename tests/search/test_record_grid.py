@@ -79,7 +79,8 @@ def test_a_grid_is_recorded_and_replayed(recipe: Path, tmp_path: Path) -> None:
     script("record_grid.py", *arguments, cwd=tmp_path)
     assert (out / "builds.jsonl").read_bytes() == before
     said = script("replay.py", str(out), "--seeds", "2", "--trials", "3", cwd=tmp_path)
-    stopped, whole = (json.loads(line) for line in said.splitlines())
+    about, stopped, whole = (json.loads(line) for line in said.splitlines())
+    assert about["builds"] == 3
     assert stopped["searches"] == whole["searches"] == 2
     assert whole["share"] == 1.0
 
