@@ -5,6 +5,7 @@ nothing to what costs most: file size, tokenizer and template, speed, divergence
 the answers. A check of a file ends as soon as its verdict is certain.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,7 +96,7 @@ class Check:
         check_gguf(model)
         course = _Course(self, model.name, file_sha256(model), model.stat().st_size)
         course.require_baseline_gguf()
-        steps = (
+        steps: tuple[Callable[[], None], ...] = (
             lambda: course.judge(SIZE),
             lambda: course.read_prompts(model),
             lambda: course.time(model),

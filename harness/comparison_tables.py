@@ -103,7 +103,7 @@ def movers_grid(movers: Sequence[Mover]) -> Grid:
         )
         for m in (*lost, *gained)
     ]
-    tones: list[Tone] = [*("worse" for _ in lost), *("better" for _ in gained)]
+    tones: list[Tone] = ["worse" if m.difference < 0 else "better" for m in (*lost, *gained)]
     return Grid(
         "texts that lost and gained most in H, the prose-style score",
         ("task", "prompt", "baseline", "candidate", "H", "why (points of H)"),

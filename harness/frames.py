@@ -260,7 +260,7 @@ def frame_of(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> "
     import pandas as pd
 
     series = {
-        name: pd.array([row.get(name) for row in rows], dtype=dtype)
+        name: pd.Series([row.get(name) for row in rows], dtype=pd.api.types.pandas_dtype(dtype))
         for name, dtype in columns.items()
     }
     return pd.DataFrame(series)

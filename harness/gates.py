@@ -208,7 +208,8 @@ def judge(gate: Gate, found: Estimate) -> Verdict:
             found=found,
             why=f"the {lacking} undefined for these answers (n {found.n})",
         )
-    why = "" if holds else f"short by {gate.scale * gate.short_by(found):.4g}{gate.unit}"
+    points = " points" if gate.scale == 100 else ""
+    why = "" if holds else f"short by {gate.scale * gate.short_by(found):.4g}{points}"
     if not holds and gate.confidence is not None and _point_holds(gate, found):
         why += "; the figure itself keeps to it, the prompts are too few to show it"
     return Verdict(

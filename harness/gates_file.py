@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from harness.gates import Gate, GateError, Of, noninferior, superior
+from harness.gates import Gate, GateError, Of, Side, noninferior, superior
 from harness.runs import RunHeader
 from harness.yamlfile import Document, read_yaml
 from metrics.stats import CONFIDENCE
@@ -60,6 +60,7 @@ class GateEntry(BaseModel):
             return [noninferior(self.metric, self.noninferior, level)]
         if self.superior is not None:
             return [superior(self.metric, self.superior, level)]
+        sides: tuple[tuple[Side, float | None], ...] = (("min", self.min), ("max", self.max))
         return [
             Gate(
                 metric=self.metric,
@@ -68,7 +69,7 @@ class GateEntry(BaseModel):
                 of=self.of or "value",
                 confidence=self.confidence,
             )
-            for side, bound in (("min", self.min), ("max", self.max))
+            for side, bound in sides
             if bound is not None
         ]
 

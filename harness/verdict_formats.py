@@ -81,8 +81,8 @@ def to_junit(report: CheckReport) -> str:
         suite.add_testcase(case)
     xml = JUnitXml(SUITE)
     xml.add_testsuite(suite)
-    xml.update_statistics()
-    text: bytes = xml.tostring()
+    xml.update_statistics()  # type: ignore[no-untyped-call]
+    text: bytes = xml.tostring()  # type: ignore[no-untyped-call]
     return text.decode() + "\n"
 
 
