@@ -1,17 +1,23 @@
 """The demo's committed ingredients: what `examples/smollm2` promises without running a model."""
 
 import csv
-import importlib.util
+import importlib
 import json
 import random
 import re
+import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from safetensors import safe_open
 
+from harness.ifeval_set import INSTRUCTION_KWARGS
+from harness.prompts import load_prompt_set
+from metrics.ifeval import score
 from search.recipe import load_recipe
 
 DEMO = Path(__file__).parents[1] / "examples" / "smollm2"
@@ -46,22 +52,61 @@ TEXTS = (
 each_adapter = pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda path: path.name)
 
 
-def load_script(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMO / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(autouse=True)
+def _demo_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scripts find each other as they do when they are run."""
+    monkeypatch.syspath_prepend(DEMO)
+
+
+def load(name: str) -> ModuleType:
+    return importlib.import_module(name)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_demo_has_the_adapters_that_its_recipe_names() -> None:
     recipe = load_recipe(DEMO / "recipe.yaml")
     assert recipe.heal is not None
+    assert recipe.heal.adapter is not None
     named = {entry.path for entry in recipe.adapters} | {recipe.heal.adapter}
-    assert len(named) == 3
-    assert named <= {str(path) for path in ADAPTERS}
+    instructions = str(DEMO / "adapters" / "instructions")
+    assert {str(path) for path in ADAPTERS} == named | {instructions}
+    ranks = {
+        json.loads((Path(p.path) / "adapter_config.json").read_bytes())["r"]
+        for p in recipe.adapters
+    }
+    assert ranks == {4, 8, 16}
+    assert recipe.fisher is not None
+    assert recipe.subspace is not None
+    assert {"s", "alpha", "rank"} <= set(recipe.search.space)
+
+
+def test_adapters_are_made_by_the_plans_that_the_script_holds() -> None:
+    plans = {plan.name: plan for plan in load("train_adapters").PLANS}
+    assert set(plans) == {path.name for path in ADAPTERS}
+    for path in ADAPTERS:
+        plan = json.loads((path / "training.json").read_bytes())["plan"]
+        options = [*load("train_adapters").ALWAYS, *plans[path.name].options]
+        asked = dict(zip(options[::2], options[1::2], strict=True))
+        assert Path(plans[path.name].data).name == plan["data"][0]["name"]
+        for name in (
+            "r",
+            "alpha",
+            "learning_rate",
+            "epochs",
+            "gradient_accumulation",
+            "max_tokens",
+        ):
+            assert float(asked[f"--{name.replace('_', '-')}"]) == plan["settings"][name]
+        assert asked.get("--mode") == (plan["mask"] or {}).get("mode")
+
+
+def test_instruction_adapter_learnt_the_committed_chats() -> None:
+    plan = json.loads((DEMO / "adapters" / "instructions" / "training.json").read_bytes())["plan"]
+    chats = DEMO / "data" / "instructions.jsonl"
+    assert plan["data"] == [{"name": chats.name, "sha256": sha256(chats.read_bytes()).hexdigest()}]
 
 
 @each_adapter
@@ -113,12 +158,12 @@ def test_adapter_is_small_and_names_no_machine(adapter: Path) -> None:
 @each_adapter
 def test_adapter_says_how_it_was_made(adapter: Path) -> None:
     card = (adapter / "README.md").read_text(encoding="utf-8")
-    assert f"train_adapters.py --only {adapter.name} " in card
-    assert "US public domain" in card
+    assert "weighin train --onto " in card
+    assert card.split("\n## Data\n")[1].strip()
     with (adapter / "loss.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == list(range(1, len(rows) + 1))
-    assert f"{len(rows)} steps" in card
+    assert len(rows) == json.loads((adapter / "training.json").read_bytes())["n_steps"]
     third = len(rows) // 3
     losses = [float(row["loss"]) for row in rows]
     assert sum(losses[-third:]) < sum(losses[:third])
@@ -139,13 +184,15 @@ def test_machine_paths_are_told_from_names(text: str, is_path: bool) -> None:
     assert (MACHINE_PATH.search(text) is not None) is is_path
 
 
-def test_prepare_leaves_a_checkpoint_alone_and_refuses_anything_else(tmp_path: Path) -> None:
-    prepare = load_script("prepare")
-    for name in ("config.json", "model.safetensors"):
-        (tmp_path / name).write_text("mine", encoding="utf-8")
-    assert prepare.prepare(tmp_path) is False
-    assert (tmp_path / "config.json").read_text(encoding="utf-8") == "mine"
-    (tmp_path / "config.json").unlink()
+def test_prepare_leaves_checkpoints_alone_and_refuses_anything_else(tmp_path: Path) -> None:
+    prepare = load("prepare")
+    for folder in ("pt", "it"):
+        (tmp_path / folder).mkdir()
+        for name in ("config.json", "model.safetensors"):
+            (tmp_path / folder / name).write_text("mine", encoding="utf-8")
+    assert prepare.prepare(tmp_path) == (False, False)
+    assert (tmp_path / "it" / "config.json").read_text(encoding="utf-8") == "mine"
+    (tmp_path / "it" / "config.json").unlink()
     with pytest.raises(prepare.PrepareError, match="holds no checkpoint"):
         prepare.prepare(tmp_path)
 
@@ -153,10 +200,10 @@ def test_prepare_leaves_a_checkpoint_alone_and_refuses_anything_else(tmp_path: P
 def test_prepare_without_the_package_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = load_script("prepare")
+    prepare = load("prepare")
     monkeypatch.setattr(prepare, "PACKAGE", "weighin-no-such-package")
     with pytest.raises(prepare.PrepareError, match=r"pip install 'weighin\[demo\]'"):
-        prepare.prepare(tmp_path / "it")
+        prepare.prepare(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -165,7 +212,7 @@ def test_prepared_tokenizer_splits_as_llama_cpp_does(smollm2_gguf: Path, tmp_pat
     from llama_cpp import Llama
     from transformers import AutoTokenizer
 
-    load_script("prepare").load_tokenizer(smollm2_gguf).save_pretrained(tmp_path)
+    load("prepare").load_tokenizer(smollm2_gguf).save_pretrained(tmp_path)
     ours = AutoTokenizer.from_pretrained(tmp_path)
     llama = Llama(str(smollm2_gguf), vocab_only=True, verbose=False)
     theirs = [llama.tokenize(text.encode(), add_bos=True, special=True) for text in TEXTS]
@@ -176,41 +223,146 @@ def test_prepared_tokenizer_splits_as_llama_cpp_does(smollm2_gguf: Path, tmp_pat
 
 
 @pytest.mark.model
-def test_training_examples_put_loss_on_the_assistant_s_text_alone(smollm2_gguf: Path) -> None:
-    scripts = load_script("train_adapters")
-    tokenizer = load_script("prepare").load_tokenizer(smollm2_gguf)
-    text = "\n\n".join(f"Paragraph {n}. " + "It rained on the quay. " * 8 for n in range(12))
-    passage = scripts.Passage(author="a", years="1900", work="w", text=text)
-    examples = scripts.make_examples([passage], tokenizer, rng=random.Random(0))
-    learnt = []
-    for example in examples:
-        labels = [label for label in example["labels"] if label != scripts.IGNORED]
-        assert example["input_ids"][-len(labels) :] == labels
-        assert len(example["input_ids"]) <= scripts.SEQUENCE_TOKENS
-        prompt = tokenizer.decode(example["input_ids"][: -len(labels)])
-        assert prompt.endswith("<|im_start|>assistant\n")
-        learnt.append(tokenizer.decode(labels))
-    # pieces of the passage in its order, each from the start of a paragraph
-    starts = [text.index(piece) for piece in learnt]
-    assert starts == sorted(set(starts))
-    assert len(starts) > 1
-    assert all(text.startswith("Paragraph", start) for start in starts)
+@pytest.mark.slow
+def test_it_is_pt_and_the_instruction_adapter(smollm2_gguf: Path, tmp_path: Path) -> None:
+    if (DEMO / "pt" / "model.safetensors").is_file():
+        (tmp_path / "pt").symlink_to(DEMO / "pt")
+    script = [sys.executable, str(DEMO / "prepare.py"), "--output", str(tmp_path)]
+    subprocess.run(script, check=True, capture_output=True)
+    factors = DEMO / "adapters" / "instructions" / "adapter_model.safetensors"
+    with (
+        safe_open(tmp_path / "pt" / "model.safetensors", framework="pt") as pt,
+        safe_open(tmp_path / "it" / "model.safetensors", framework="pt") as it,
+        safe_open(factors, framework="pt") as adapter,
+    ):
+        assert set(pt.keys()) == set(it.keys())
+        for module in SHAPES:
+            name = f"model.layers.7.{module}"
+            before, after = (file.get_tensor(f"{name}.weight") for file in (pt, it))
+            down, up = (
+                adapter.get_tensor(f"base_model.model.{name}.lora_{side}.weight").float()
+                for side in "AB"
+            )
+            delta = 8 / 4 * up @ down  # alpha / r
+            assert (after - before.float() - delta).norm() <= 1e-5 * delta.norm()
+        norm = "model.layers.7.input_layernorm.weight"
+        assert (it.get_tensor(norm) == pt.get_tensor(norm).float()).all()
+    template = "chat_template.jinja"
+    assert (tmp_path / "it" / template).read_bytes() == (tmp_path / "pt" / template).read_bytes()
+
+
+def chats() -> list[dict[str, Any]]:
+    return read_lines(DEMO / "data" / "instructions.jsonl")
+
+
+def prompts_of_the_demo() -> list[str]:
+    held_out = [row["prompt"] for row in read_lines(DEMO / "data" / "held-out.jsonl")]
+    return [row["messages"][0]["content"] for row in chats()] + held_out
+
+
+def test_every_committed_answer_follows_its_instructions() -> None:
+    rows = chats()
+    assert len(rows) >= 750
+    for row in rows:
+        prompt, answer = (message["content"] for message in row["messages"])
+        instructions = list(zip(row["instruction_id_list"], row["kwargs"], strict=True))
+        assert score(prompt, instructions, answer).prompt_strict, row["id"]
+    assert {kind for row in rows for kind in row["instruction_id_list"]} == set(INSTRUCTION_KWARGS)
+
+
+def test_held_out_prompts_are_a_prompt_set_of_other_requests() -> None:
+    held_out = load_prompt_set(DEMO / "data" / "held-out.jsonl")
+    assert held_out.kind == "ifeval"
+    assert len(held_out.prompts) >= 80
+    learnt = {row["id"].rsplit("-", 1)[0] for row in chats()}
+    assert not learnt & {prompt.id.rsplit("-", 1)[0] for prompt in held_out.prompts}
+
+
+def test_no_prompt_comes_near_the_built_in_ones() -> None:
+    others = [prompt.text for prompt in load_prompt_set("mini").prompts]
+    assert load("instructions.overlap").overlapping(prompts_of_the_demo(), others) == []
+
+
+def test_no_prompt_comes_near_ifeval(shared_data: Path) -> None:
+    others = [row["prompt"] for row in read_lines(shared_data / "ifeval" / "input_data.jsonl")]
+    assert load("instructions.overlap").overlapping(prompts_of_the_demo(), others) == []
+
+
+@pytest.mark.parametrize(
+    ("prompt", "is_near"),
+    [
+        ("Write one two three four five six seven EIGHT, please.", True),
+        ("Write one two three four five six seven nine.", False),
+        ("Too short to share.", True),
+        ("Too short to share!", True),
+        ("Too short", False),
+        ("Is it? My answer is yes. My answer is no. My answer is maybe.", False),
+    ],
+)
+def test_overlap_is_eight_words_in_a_row(prompt: str, is_near: bool) -> None:
+    others = (
+        "And one two three four five six seven eight.",
+        "Too short to share.",
+        'Choose: "My answer is yes.", "My answer is no.", "My answer is maybe."',
+    )
+    assert bool(load("instructions.overlap").overlapping([prompt], others)) is is_near
+
+
+def test_rows_are_made_again_from_the_same_sentences() -> None:
+    compose, requests = load("instructions.compose"), load("instructions.requests")
+    request = requests.all_requests()[0]
+    answers = [
+        [f"The {word} lever pulls the thin cable towards the wheel." for word in words]
+        for words in (("left", "short", "black"), ("right", "long", "steel"))
+    ]
+
+    def rows(seed: int) -> list[Any]:
+        rng = random.Random(seed)
+        return list(compose.rows_of(request, answers, 40, compose.deck_of(rng=rng), rng=rng))
+
+    first, again = rows(3), rows(3)
+    assert first == again
+    assert len(first) > 15
+    assert first != rows(4)
+    assert all(row.follows() for row in first)
+
+
+def test_sentences_are_whole_clean_and_different() -> None:
+    text = (
+        "Dear [Name],\n\n1. **Water** the plant every morning.\n- Water the plant every morning!\n"
+        'He said "no" to all of them. The sun dries the soil very quickly. And then the pot was'
+    )
+    assert load("instructions.answers").sentences(text) == [
+        "Water the plant every morning.",
+        "The sun dries the soil very quickly.",
+    ]
+
+
+def test_prose_is_cut_at_paragraphs_into_chats_that_end() -> None:
+    prose = load("make_prose")
+    text = "\n\n".join(f"Paragraph {n}. " + "It rained on the quay. " * 8 for n in range(20))
+    passage = prose.Passage(author="a", years="1900", work="w", text=text)
+    chats = prose.make_chats([passage], rng=random.Random(0))
+    answers = [chat["messages"][1]["content"] for chat in chats]
+    assert "\n\n".join(answers) == text
+    assert all(len(answer.split()) >= prose.LEAST_WORDS for answer in answers)
+    assert all(chat["messages"][0]["role"] == "user" for chat in chats)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "cannot read the prose"),
+        (None, "cannot read the passages"),
         ("[{", "expected a JSON list"),
         ('[{"author": "a", "years": "1900", "work": "w"}]', r"Field required at 0\.text"),
     ],
 )
-def test_prose_that_cannot_be_read_is_named(
+def test_passages_that_cannot_be_read_are_named(
     tmp_path: Path, content: str | None, message: str
 ) -> None:
-    scripts = load_script("train_adapters")
-    path = tmp_path / "prose.json"
+    prose = load("make_prose")
+    path = tmp_path / "passages.json"
     if content is not None:
         path.write_text(content, encoding="utf-8")
-    with pytest.raises(scripts.TrainError, match=message):
-        scripts.read_passages(path)
+    with pytest.raises(prose.ProseError, match=message):
+        prose.read_passages(path)

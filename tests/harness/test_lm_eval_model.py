@@ -89,15 +89,15 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture(scope="module")
 def checkpoint(smollm2_gguf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """SmolLM2-135M-Instruct as the demo prepares it; made where the demo has not been run."""
-    usual = ROOT / "examples" / "smollm2" / "it"
+    usual = ROOT / "examples" / "smollm2" / "pt"
     if (usual / "model.safetensors").is_file():
         return usual
-    folder = tmp_path_factory.mktemp("smollm2") / "it"
+    folder = tmp_path_factory.mktemp("smollm2")
     script = ROOT / "examples" / "smollm2" / "prepare.py"
     subprocess.run(
         [sys.executable, str(script), "--output", str(folder)], check=True, capture_output=True
     )
-    return folder
+    return folder / "pt"
 
 
 @pytest.fixture(scope="module")
