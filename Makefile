@@ -4,14 +4,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := examples/smollm2
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test check bench install clean
 
 ## demo: search for the best merge of SmolLM2-135M's demo adapters (under 10 minutes)
 demo: $(INSTALLED)
-	$(BIN)/python examples/smollm2/prepare.py
-	$(BIN)/weighin search examples/smollm2/recipe.yaml --trials 4
+	$(BIN)/python $(DEMO)/prepare.py
+	test -f $(DEMO)/subspace.safetensors || $(BIN)/weighin subspace \
+	  --it $(DEMO)/it --pt $(DEMO)/pt --rank 64 -o $(DEMO)/subspace.safetensors
+	test -f $(DEMO)/fisher.safetensors || $(BIN)/weighin fisher $(DEMO)/it \
+	  --prompts $(DEMO)/data/held-out.jsonl --limit 64 --threads 1 -o $(DEMO)/fisher.safetensors
+	$(BIN)/weighin search $(DEMO)/recipe.yaml --trials 4
 
 ## test: the whole test suite, real models included
 test: $(INSTALLED)
@@ -26,10 +31,10 @@ check: $(INSTALLED)
 
 ## bench: the engine's rates as ratios within one run, on the demo's Q6_K
 bench: $(INSTALLED)
-	$(BIN)/python examples/smollm2/prepare.py
-	test -f examples/smollm2/it-Q6_K.gguf || \
-	  $(BIN)/weighin baseline examples/smollm2/it -o examples/smollm2/it-Q6_K.gguf
-	$(BIN)/python benchmarks/engine.py --model examples/smollm2/it-Q6_K.gguf
+	$(BIN)/python $(DEMO)/prepare.py
+	test -f $(DEMO)/it-Q6_K.gguf || \
+	  $(BIN)/weighin baseline $(DEMO)/it -o $(DEMO)/it-Q6_K.gguf
+	$(BIN)/python benchmarks/engine.py --model $(DEMO)/it-Q6_K.gguf
 
 install: $(INSTALLED)
 
