@@ -1,15 +1,15 @@
-"""Rounding: the singular values that storing a matrix in few bits makes out of nothing.
+"""Rounding: the singular directions that storing a matrix in few bits makes out of nothing.
 
-Values in, a bound out; knows nothing of files. What lies under the bound is no direction of
-IT - PT but of the grids that the two were rounded to.
+Values in, a count of directions out; knows nothing of files. What is no larger than rounding can
+make it is no direction of IT - PT but of the grids that the two were rounded to.
 Source: the largest singular value of a random matrix is near the largest norm of a row plus that
 of a column, in standard deviations ((sqrt(m) + sqrt(n)) sigma where all are alike; Marchenko and
 Pastur 1967; Bandeira and van Handel 2016, https://arxiv.org/abs/1408.6185). That rounding to a
-grid of spacing q has variance q^2 / 12 is the usual model of it. Where the rest of the spectrum is
-too small to hold PT's rounding, PT's rounding is taken not to be there; that is ours.
+grid of spacing q has variance q^2 / 12 is the usual model of it. Much of a small delta is swallowed
+whole by the grid, and PT's own rounding is in it only if IT was not made from PT as stored; so
+what a row or column holds beside the kept directions bounds its rounding too. That is ours.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,53 +73,59 @@ class Rounding:
         """The same of each column, [d_in] float64."""
         return self._columns * ((2 * self.unit) ** 2 / 12)
 
-    @property
-    def energy(self) -> float:
-        """Squared norm that the rounding is expected to have."""
-        return float(self.rows.sum())
-
 
 @dataclass(frozen=True)
 class RoundingFloor:
-    """The singular value under which a matrix's directions are taken to be rounding."""
+    """Tells a matrix's directions from what may be rounding."""
 
     unit: float
     """Largest relative error of rounding to the type that the matrix's values came in."""
-    it: Rounding | None = None
-    """IT's rounding, which a delta surely has; None for a matrix that is no difference."""
-    pt: Rounding | None = None
-    """PT's, which it has only if IT was not made from PT as stored."""
+    sides: tuple[Rounding, ...] = ()
+    """IT's and PT's rounding; none for a matrix that is no difference."""
 
-    def __call__(
-        self, values: Sequence[float], squared_norm: float, shape: tuple[int, ...]
-    ) -> float:
-        """The bound for one matrix.
+    def kept(
+        self,
+        values: "torch.Tensor",
+        left: "torch.Tensor",
+        right: "torch.Tensor",
+        rows: "torch.Tensor",
+        columns: "torch.Tensor",
+    ) -> int:
+        """How many of a matrix's top directions are above rounding.
 
         Args:
-            values: Its largest singular values, falling.
-            squared_norm: Its squared Frobenius norm.
-            shape: (d_out, d_in).
+            values: [r] its largest singular values, falling.
+            left: [d_out, r] float64, its left singular vectors.
+            right: [d_in, r] float64, its right ones.
+            rows: [d_out] float64, squared norms of its rows.
+            columns: [d_in] float64, of its columns.
 
         Returns:
-            A bound in the values' own unit: the matrix's own rounding, as far as its values are
-            themselves rounded, plus IT's and PT's.
+            The least count of directions such that the next is within what may be rounding of the
+            rest.
         """
-        own = self.unit + ARITHMETIC
-        relative = own * squared_norm**0.5 * (shape[0] ** -0.5 + shape[1] ** -0.5)
-        if self.it is None or self.pt is None:
-            return relative
-        share = 1.0
+        # values that were computed, and are themselves rounded, are off by so much
+        own = (self.unit + ARITHMETIC) * float(rows.sum()) ** 0.5
+        own *= len(rows) ** -0.5 + len(columns) ** -0.5
+        count = 0
         while True:
-            bound = relative + self._edge(self.it, self.pt, share)
-            rest = squared_norm - sum(value**2 for value in values if value > bound)
-            # what remains without the kept directions must have room for PT's rounding
-            room = (rest - self.it.energy) / self.pt.energy if self.pt.energy > 0 else 0.0
-            if max(0.0, room) >= share:
-                return bound
-            share = max(0.0, room)
+            squares = values[:count].square()
+            bound = own + self._edge(
+                rows - left[:, :count].square() @ squares,
+                columns - right[:, :count].square() @ squares,
+            )
+            above = int((values > bound).sum())
+            if above <= count:
+                return count
+            count = above
 
-    @staticmethod
-    def _edge(it: Rounding, pt: Rounding, share: float) -> float:
-        rows, columns = it.rows + share * pt.rows, it.columns + share * pt.columns
-        edge = float(rows.max()) ** 0.5 + float(columns.max()) ** 0.5
+    def _edge(self, rows: "torch.Tensor", columns: "torch.Tensor") -> float:
+        """Largest singular value of the rounding in what is left of each row and column."""
+        import torch
+
+        if not self.sides:
+            return 0.0
+        rows = torch.minimum(rows, sum(side.rows for side in self.sides))
+        columns = torch.minimum(columns, sum(side.columns for side in self.sides))
+        edge = max(0.0, float(rows.max())) ** 0.5 + max(0.0, float(columns.max())) ** 0.5
         return edge * (1 + EDGE_MARGIN / (len(rows) ** 0.5 + len(columns) ** 0.5))

@@ -3,14 +3,14 @@
 A matrix in, directions out; knows nothing of checkpoints or files. Small matrices go through
 LAPACK's SVD in float64. Large ones go through randomised block Krylov iteration: power iterations
 from a Gaussian start of which every iterate is kept, so that few are needed. It is believed only
-where Wedin's bound says that its angles are small; a spectrum too flat for that within half the
-matrix's width is done exactly, by the eigenvectors of the smaller Gram matrix in float64.
+where Wedin's bound says that its angles are small; a spectrum too flat for that, a full
+fine-tune's, is done exactly, by the eigenvectors of the smaller Gram matrix in float64.
 Source: Halko, Martinsson and Tropp 2011, https://arxiv.org/abs/0909.4061; Musco and Musco 2015,
 https://arxiv.org/abs/1504.05477; Wedin 1972 for the bound.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
@@ -26,8 +26,9 @@ EXACT_UP_TO = 1024
 OVERSAMPLING = 16
 """Random directions over the rank asked for."""
 
-KRYLOV_SHARE = 0.5
-"""Share of the smaller side that the iterates may fill before the Gram matrix is cheaper."""
+KRYLOV_SHARE = 0.25
+"""Share of the smaller side that the iterates may fill: as far as they cost a quarter of what the
+Gram matrix does."""
 
 SEPARATED = 0.01
 """Relative gap between two neighbouring singular values from which on the subspace above it is a
@@ -38,12 +39,17 @@ ANGLE = 5e-4
 
 
 class Floor(Protocol):
-    """Tells the singular value under which directions are noise."""
+    """Tells directions from noise."""
 
-    def __call__(
-        self, values: Sequence[float], squared_norm: float, shape: tuple[int, ...]
-    ) -> float:
-        """From the largest values, falling, the squared Frobenius norm and the shape."""
+    def kept(
+        self,
+        values: "torch.Tensor",
+        left: "torch.Tensor",
+        right: "torch.Tensor",
+        rows: "torch.Tensor",
+        columns: "torch.Tensor",
+    ) -> int:
+        """How many of the top directions are none; `RoundingFloor.kept`."""
 
 
 @dataclass(frozen=True)
@@ -82,35 +88,34 @@ def factorise(
     Args:
         delta: [d_out, d_in] float32.
         rank: How many at most, from 1 on.
-        floor: Directions whose singular value is not above it are left out.
+        floor: Tells how many directions are none of noise; the rest is left out.
         rng: For the start of the iteration.
         exact_up_to: Smaller side up to which the SVD is used.
     """
     import torch
 
-    matrix = delta if delta.shape[0] >= delta.shape[1] else delta.T
-    shape = (delta.shape[0], delta.shape[1])
-    squared_norm = sum(float(block.square().sum()) for _, block in _blocks(matrix))
-    if squared_norm == 0:
-        return no_directions(shape, None)
-    if min(shape) <= exact_up_to:
-        left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
+    matrix = _Matrix.of(delta, floor)
+    if matrix.squared_norm == 0:
+        return no_directions(matrix.shape, None)
+    if min(matrix.shape) <= exact_up_to:
+        left, values, right = torch.linalg.svd(matrix.tall.double(), full_matrices=False)
         left, values, right = left[:, :rank], values[:rank], right[:rank].T
     else:
-        found = _krylov(matrix, rank, floor, squared_norm, rng)
+        found = _krylov(matrix, rank, rng)
         left, values, right = _ritz(matrix, _gram(matrix, rank) if found is None else found)
-    kept = _above(values, floor, squared_norm, matrix)
+    kept = matrix.kept(values, left, right)
     if kept == 0:
-        return no_directions(shape, 0.0)
+        return no_directions(matrix.shape, 0.0)
     left, values, right = left[:, :kept], values[:kept], right[:, :kept]
-    captured = min(1.0, float(values.square().sum()) / squared_norm)
-    if matrix is not delta:
+    captured = min(1.0, float(values.square().sum()) / matrix.squared_norm)
+    if matrix.turned:
         left, right = right, left
     largest = left.abs().argmax(0, keepdim=True)
     signs = left.gather(0, largest).sign()
-    stored = [part.T.float().contiguous() for part in (left * signs, right * signs)]
+    left, right = (left * signs).float(), (right * signs).float()
     values = values.float()
-    return Directions(stored[0], values, stored[1], captured, _error(delta, *stored, values))
+    error = matrix.error(left, values, right)
+    return Directions(left.T.contiguous(), values, right.T.contiguous(), captured, error)
 
 
 def no_directions(shape: tuple[int, ...], captured: float | None) -> Directions:
@@ -137,13 +142,76 @@ def peak_bytes(shape: tuple[int, ...], rank: int) -> int:
     return large * small * 4 + max(iterates, gram) + 4 * min(rank, small) * (large + small) * 8
 
 
-def _krylov(
-    matrix: "torch.Tensor",
-    rank: int,
-    floor: Floor,
-    squared_norm: float,
-    rng: "torch.Generator",
-) -> "torch.Tensor | None":
+@dataclass(frozen=True)
+class _Matrix:
+    """A matrix turned so that it is tall, float32; products with it are in float64, by blocks of
+    rows, so that no second copy of it is needed."""
+
+    tall: "torch.Tensor"
+    turned: bool
+    """Whether `tall` is the transpose."""
+    rows: "torch.Tensor"
+    """Squared norms of the rows of `tall`, float64."""
+    columns: "torch.Tensor"
+    floor: Floor
+
+    @classmethod
+    def of(cls, delta: "torch.Tensor", floor: Floor) -> "_Matrix":
+        import torch
+
+        turned = delta.shape[0] < delta.shape[1]
+        tall = delta.T if turned else delta
+        rows = torch.zeros(tall.shape[0], dtype=torch.float64)
+        columns = torch.zeros(tall.shape[1], dtype=torch.float64)
+        for start, stop in blocks_of(tuple(tall.shape)):
+            squares = tall[start:stop].double().square_()
+            rows[start:stop] = squares.sum(1)
+            columns += squares.sum(0)
+        return cls(tall, turned, rows, columns, floor)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(d_out, d_in), before turning."""
+        d_out, d_in = self.tall.shape
+        return (d_in, d_out) if self.turned else (d_out, d_in)
+
+    @property
+    def squared_norm(self) -> float:
+        return float(self.rows.sum())
+
+    def kept(self, values: "torch.Tensor", left: "torch.Tensor", right: "torch.Tensor") -> int:
+        """How many directions, of `tall`, are above the floor."""
+        if self.turned:
+            return self.floor.kept(values, right, left, self.columns, self.rows)
+        return self.floor.kept(values, left, right, self.rows, self.columns)
+
+    def blocks(self) -> "Iterator[tuple[slice, torch.Tensor]]":
+        for start, stop in blocks_of(tuple(self.tall.shape)):
+            yield slice(start, stop), self.tall[start:stop].double()
+
+    def times(self, right: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        return torch.cat([block @ right for _, block in self.blocks()])
+
+    def transposed_times(self, left: "torch.Tensor") -> "torch.Tensor":
+        import torch
+
+        found = torch.zeros(self.tall.shape[1], left.shape[1], dtype=torch.float64)
+        for rows, block in self.blocks():
+            found.addmm_(block.T, left[rows])
+        return found
+
+    def error(self, left: "torch.Tensor", values: "torch.Tensor", right: "torch.Tensor") -> float:
+        """`Directions.error` of columns as they are stored, before turning."""
+        s = values.double()
+        u, v = (right.double(), left.double()) if self.turned else (left.double(), right.double())
+        forward = (self.times(v) - u * s).norm()
+        backward = (self.transposed_times(u) - v * s).norm()
+        return float(max(forward, backward) / s.norm())
+
+
+def _krylov(matrix: _Matrix, rank: int, rng: "torch.Generator") -> "torch.Tensor | None":
     """Right directions, [n, r] float64, of those above the floor; None where they do not settle.
 
     The iterates are the blocks of a Lanczos process on D^T D, so that a direction's residual is
@@ -151,35 +219,37 @@ def _krylov(
     """
     import torch
 
-    n = matrix.shape[1]
+    m, n = matrix.tall.shape
     width = rank + OVERSAMPLING
     limit = int(n * KRYLOV_SHARE)
     if 2 * width > limit:
         return None
-    start = torch.randn(matrix.shape[0], width, generator=rng, dtype=torch.float64)
-    block = torch.linalg.qr(_transposed_times(matrix, start)).Q
-    basis = images = block[:, :0]
-    before = math.inf
+    start = torch.randn(m, width, generator=rng, dtype=torch.float64)
+    block = torch.linalg.qr(matrix.transposed_times(start)).Q
+    basis = block[:, :0]
+    images = torch.zeros(m, 0, dtype=torch.float64)
+    before = 0.0
     while True:
-        image = _times(matrix, block)
+        image = matrix.times(block)
         basis = torch.cat([basis, block], 1)
-        images = image if images.shape[1] == 0 else torch.cat([images, image], 1)
-        block, remainder = _outside(_transposed_times(matrix, image), basis)
-        if basis.shape[1] == width:
-            continue  # one block alone may not see a weak direction yet
+        images = torch.cat([images, image], 1)
+        block, remainder = _outside(matrix.transposed_times(image), basis)
         squares, turn = torch.linalg.eigh(images.T @ images)
         # a Gram matrix tells nothing of values under the root of its precision
         values = squares.flip(0)[:width].clamp_(min=float(squares[-1]) * 1e-16).sqrt()
         turn = turn.flip(1)[:, :width]
-        kept = _above(values[:rank], floor, squared_norm, matrix)
+        tops = turn[:, :rank]
+        kept = matrix.kept(values[:rank], images @ tops / values[:rank], basis @ tops)
         residuals = (remainder @ turn[-width:, : kept + 1]).norm(dim=0) / values[: kept + 1]
         excess = _excess(values[: kept + 1].tolist(), residuals.tolist())
-        if excess <= 1:
-            return basis @ turn[:, :kept]
         steps_left = (limit - basis.shape[1]) // width
-        if excess * (excess / before) ** steps_left > 1:
-            return None
-        before = excess
+        # one block alone may not see a weak direction yet
+        if basis.shape[1] > width:
+            if excess <= 1:
+                return basis @ turn[:, :kept]
+            if excess * (excess / before) ** steps_left > 1:
+                return None
+        before = excess or math.inf
 
 
 def _excess(values: list[float], residuals: list[float]) -> float:
@@ -216,14 +286,14 @@ def _outside(block: "torch.Tensor", basis: "torch.Tensor") -> "tuple[torch.Tenso
     return block, remainder
 
 
-def _gram(matrix: "torch.Tensor", rank: int) -> "torch.Tensor":
+def _gram(matrix: _Matrix, rank: int) -> "torch.Tensor":
     """Right directions, [n, rank] float64, largest first, by D^T D."""
     import torch
     from scipy.linalg import eigh
 
-    n = matrix.shape[1]
+    n = matrix.tall.shape[1]
     gram = torch.zeros(n, n, dtype=torch.float64)
-    for _, block in _blocks(matrix):
+    for _, block in matrix.blocks():
         gram.addmm_(block.T, block)
     first = max(0, n - rank)
     _, vectors = eigh(
@@ -233,47 +303,10 @@ def _gram(matrix: "torch.Tensor", rank: int) -> "torch.Tensor":
 
 
 def _ritz(
-    matrix: "torch.Tensor", right: "torch.Tensor"
+    matrix: _Matrix, right: "torch.Tensor"
 ) -> "tuple[torch.Tensor, torch.Tensor, torch.Tensor]":
     """Left directions, values and right directions within the span of given right ones."""
     import torch
 
-    left, values, turn = torch.linalg.svd(_times(matrix, right), full_matrices=False)
+    left, values, turn = torch.linalg.svd(matrix.times(right), full_matrices=False)
     return left, values, right @ turn.T
-
-
-def _above(
-    values: "torch.Tensor", floor: Floor, squared_norm: float, matrix: "torch.Tensor"
-) -> int:
-    bound = floor(values.tolist(), squared_norm, (matrix.shape[0], matrix.shape[1]))
-    return int((values > bound).sum())
-
-
-def _error(
-    delta: "torch.Tensor", left: "torch.Tensor", right: "torch.Tensor", values: "torch.Tensor"
-) -> float:
-    u, s, v = left.T.double(), values.double(), right.T.double()
-    forward = (_times(delta, v) - u * s).norm()
-    backward = (_transposed_times(delta, u) - v * s).norm()
-    return float(max(forward, backward) / s.norm())
-
-
-def _blocks(matrix: "torch.Tensor") -> "Iterator[tuple[slice, torch.Tensor]]":
-    """Blocks of rows in float64, so that no second copy of the matrix is needed."""
-    for start, stop in blocks_of(tuple(matrix.shape)):
-        yield slice(start, stop), matrix[start:stop].double()
-
-
-def _times(matrix: "torch.Tensor", right: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
-    return torch.cat([block @ right for _, block in _blocks(matrix)])
-
-
-def _transposed_times(matrix: "torch.Tensor", left: "torch.Tensor") -> "torch.Tensor":
-    import torch
-
-    found = torch.zeros(matrix.shape[1], left.shape[1], dtype=torch.float64)
-    for rows, block in _blocks(matrix):
-        found.addmm_(block.T, left[rows])
-    return found

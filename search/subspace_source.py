@@ -1,7 +1,7 @@
 """Subspace source: the matrices that a subspace is made of, IT - PT or the Fisher, one at a time.
 
 Opens nothing and factorises nothing; says which weights, checks that the two sides belong
-together, and reads one matrix with the floor of its rounding.
+together, and reads one matrix with what tells its rounding.
 Source: DESIGN, Instruct subspace.
 """
 
@@ -42,7 +42,7 @@ class Source(Protocol):
         """Whether a matrix is known to be zero without reading it."""
 
     def read(self, name: str) -> "tuple[torch.Tensor, RoundingFloor]":
-        """A matrix, [d_out, d_in] float32, and what of it is rounding."""
+        """A matrix, [d_out, d_in] float32, and what tells its rounding."""
 
 
 def matrix_names(it: Checkpoint, *, embeddings: bool = False) -> list[str]:
@@ -83,7 +83,7 @@ class DeltaSource:
             it.add(start, ours)
             pt.add(start, theirs)
             torch.sub(ours, theirs, out=delta[start:stop])
-        return delta, RoundingFloor(it.unit, it, pt)
+        return delta, RoundingFloor(it.unit, (it, pt))
 
 
 @dataclass(frozen=True)

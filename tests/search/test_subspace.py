@@ -61,7 +61,7 @@ def floor_of(it: torch.Tensor, pt: torch.Tensor) -> RoundingFloor:
     for start, stop in ((0, half), (half, len(it))):  # in blocks, as a file is read
         ours.add(start, it[start:stop].float())
         theirs.add(start, pt[start:stop].float())
-    return RoundingFloor(ours.unit, ours, theirs)
+    return RoundingFloor(ours.unit, (ours, theirs))
 
 
 def difference(
@@ -134,12 +134,12 @@ def spectrum(kind: str, size: int) -> torch.Tensor:
     return {
         "falling": 0.9**place,
         "power": (place + 1) ** -2,
-        "steps": 0.5 ** (place // 6),
-        "low rank": (place < 7).double(),
+        "steps": 0.5 ** (place // 3),
+        "low rank": (place < 5).double(),
     }[kind]
 
 
-@pytest.mark.parametrize("shape", [(260, 200), (180, 240), (220, 220)])
+@pytest.mark.parametrize("shape", [(460, 400), (380, 440), (420, 420)])
 @pytest.mark.parametrize("kind", ["falling", "power", "steps", "low rank"])
 def test_randomised_alone(
     kind: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
@@ -149,9 +149,9 @@ def test_randomised_alone(
 
     monkeypatch.setattr(subspace, "_gram", refuse)
     delta = matrix_with(spectrum(kind, min(shape)), *shape, seed=3)
-    found = factorise(delta, 12, NEVER, rng=rng(), exact_up_to=0)
+    found = factorise(delta, 6, NEVER, rng=rng(), exact_up_to=0)
     check_form(found, delta)
-    assert found.rank == (7 if kind == "low rank" else 12)
+    assert found.rank == (5 if kind == "low rank" else 6)
     worst, n_cuts = worst_angle(found, delta)
     assert n_cuts > 0
     assert worst < 1e-3
@@ -178,9 +178,9 @@ def test_a_spectrum_too_flat_for_the_iteration_is_done_exactly(
 
 @pytest.mark.parametrize("exact_up_to", [0, 1024])
 def test_the_same_seed_gives_the_same_bits(exact_up_to: int) -> None:
-    delta = matrix_with(spectrum("falling", 200), 240, 200, seed=8)
+    delta = matrix_with(spectrum("falling", 400), 440, 400, seed=8)
     first, second = (
-        factorise(delta, 12, NEVER, rng=rng(), exact_up_to=exact_up_to) for _ in range(2)
+        factorise(delta, 6, NEVER, rng=rng(), exact_up_to=exact_up_to) for _ in range(2)
     )
     assert torch.equal(first.left, second.left)
     assert torch.equal(first.right, second.right)
@@ -253,11 +253,20 @@ def test_the_floor_by_hand() -> None:
     # 4 x 4 values of 1.5 in bfloat16: spacing 2^-7, so a variance of 2^-14 / 12 each
     ones = torch.full((4, 4), 1.5)
     floor = floor_of(ones, torch.zeros(4, 4))
-    spread = 2.0**-7 / math.sqrt(12)
-    edge = (2 + 2) * spread * (1 + 4 / (2 + 2))
-    own = (2.0**-8 + 8 * 2.0**-24) * (1 / 2 + 1 / 2)
-    assert floor([1.0], 1.0, (4, 4)) == pytest.approx(edge + own)
-    assert RoundingFloor(2.0**-8)([1.0], 1.0, (4, 4)) == pytest.approx(own)
+    rows = columns = torch.full((4,), 0.01, dtype=torch.float64)
+    edge = (2 + 2) * 2.0**-7 / math.sqrt(12) * (1 + 4 / (2 + 2))
+    own = (2.0**-8 + 8 * 2.0**-24) * 0.2 * (1 / 2 + 1 / 2)
+    axis = torch.eye(4, 1, dtype=torch.float64)
+    for over, kept in ((1.001, 1), (0.999, 0)):
+        value = torch.tensor([over * (edge + own)], dtype=torch.float64)
+        assert floor.kept(value, axis, axis, rows, columns) == kept
+    # rows that hold less than rounding might have made cannot have been rounded so much
+    less = rows / 1000
+    edge = 2 * math.sqrt(1e-5) * (1 + 4 / (2 + 2))
+    own /= math.sqrt(1000)
+    for over, kept in ((1.001, 1), (0.999, 0)):
+        value = torch.tensor([over * (edge + own)], dtype=torch.float64)
+        assert floor.kept(value, axis, axis, less, less) == kept
 
 
 @settings(max_examples=40, deadline=None)
@@ -265,7 +274,18 @@ def test_the_floor_by_hand() -> None:
 def test_the_floor_is_above_rounding_and_not_far(m: int, n: int, seed: int) -> None:
     master = gaussian(m, n, seed).float()
     it = master.bfloat16().float()
-    noise = it - master
-    values = torch.linalg.svdvals(noise.double())
-    bound = floor_of(it, master)(values.tolist(), float(noise.double().square().sum()), (m, n))
-    assert float(values[0]) < bound < 5 * float(values[0])
+    assert difference(it, master).rank == 0
+    noise = torch.linalg.svdvals((it - master).double())
+    signal = low_rank(m, n, rank=1, size=4 * float(noise[0]), seed=seed)
+    assert difference((master + signal).bfloat16(), master).rank >= 1
+
+
+@pytest.mark.parametrize("exact_up_to", [0, 1024])
+def test_rows_of_large_weights_do_not_hide_a_delta(exact_up_to: int) -> None:
+    # rounding swallows the delta in a few rows of large weights, whose own spacing is coarse;
+    # what it may have made there is not in the difference, and no measure of the other rows
+    weight = 0.03 * gaussian(300, 400, 40)
+    weight[::60] *= 30
+    base = weight.bfloat16().float()
+    delta = low_rank(300, 400, rank=6, size=0.03, seed=41)
+    assert difference((base + delta).bfloat16(), base, exact_up_to=exact_up_to).rank == 6
