@@ -16,7 +16,7 @@ The baseline's run is needed either way and counted in neither sum.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -43,7 +43,7 @@ from search.objective import (
 from search.recipe import Number, Recipe, Search
 from search.record import StudyRecord
 from search.reference import Reference
-from search.rungs import LOOKS, Rungs
+from search.rungs import Rungs, looks_for
 from search.space import is_baseline_point
 from search.study import BUDGET, RECORD, Study
 from search.work import Assignment, Outcome, run_trials
@@ -70,15 +70,14 @@ class Answers:
 class Bench:
     """Weighs trials by the record; a study's bench in all that `run_trials` asks of it."""
 
-    def __init__(self, grid: Grid, error_rate: float, looks: Sequence[float] = LOOKS) -> None:
+    def __init__(self, grid: Grid, error_rate: float) -> None:
         """A bench.
 
         Args:
             grid: The record.
             error_rate: Of the rungs.
-            looks: Shares of the answers at which trials are judged.
         """
-        self.looks = looks
+        self.looks = looks_for(sum(len(task.keys) for task in grid.header.tasks))
         self.error_rate = error_rate
         self.objectives = parse_objectives(grid.header.maximize)
         self.constraints = tuple(map(parse_constraint, grid.header.subject_to))

@@ -70,10 +70,11 @@ class Bench:
     @cached_property
     def settings(self) -> EngineSettings:
         """What is asked of the engine for every run of the study."""
-        from search.rungs import LOOKS
+        from search.rungs import looks_for
 
         asked = self.recipe.evaluate
-        return EngineSettings(parallel=asked.parallel, looks=LOOKS, order=asked.seed)
+        n_answers = sum(len(task.prompts.prompts) * task.samples for task in self.tasks)
+        return EngineSettings(parallel=asked.parallel, looks=looks_for(n_answers), order=asked.seed)
 
     @property
     def chat(self) -> Chat:

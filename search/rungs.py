@@ -18,6 +18,10 @@ from search.reference import Key, Reference
 
 LOOKS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4)
 """Shares of the answers at which a trial is judged."""
+QUARTERS = (1 / 4, 1 / 2, 3 / 4)
+"""Those of a small run."""
+FEWEST_ANSWERS = 16
+"""Answers between two looks, over all tasks: fewer leave most of a batch idle."""
 
 BROKEN = {"certain": "can no longer be kept", "likely": "is most likely not kept"}
 BEATEN = {"certain": "can no longer reach", "likely": "will most likely not reach"}
@@ -135,6 +139,21 @@ class Rungs:
             for text, bar in self._kept.items()
         }
         return Told(tuple(values), violations, len(self.seen), len(self.baseline.by_key))
+
+
+def looks_for(n_answers: int) -> tuple[float, ...]:
+    """The looks of a run: those of LOOKS that have enough answers between them, or its quarters.
+
+    Args:
+        n_answers: Of the whole run, over all tasks.
+    """
+    if n_answers < len(QUARTERS) * FEWEST_ANSWERS:
+        return QUARTERS
+    looks: list[float] = []
+    for share in LOOKS:
+        if (share - (looks[-1] if looks else 0.0)) * n_answers >= FEWEST_ANSWERS:
+            looks.append(share)
+    return tuple(looks)
 
 
 def score_wave(run: Run, completions: Sequence[Completion]) -> list[Score]:

@@ -12,7 +12,7 @@ from harness.runs import Score
 from metrics.ifeval import IfevalScore
 from search.objective import parse_constraint, parse_objectives
 from search.reference import Reference
-from search.rungs import LOOKS, Rungs
+from search.rungs import LOOKS, Rungs, looks_for
 
 from .synthetic_prose import prose_score
 
@@ -134,6 +134,12 @@ def test_nothing_is_stopped_before_every_task_was_seen_nor_after_the_last_answer
     assert found[:16] == [None] * 16
     assert found[16] is not None
     assert found[-1] is None
+
+
+def test_looks_are_as_far_apart_as_a_batch_is_wide() -> None:
+    assert looks_for(1000) == LOOKS
+    assert looks_for(64) == (1 / 4, 1 / 2, 3 / 4)
+    assert looks_for(20) == (1 / 4, 1 / 2, 3 / 4)
 
 
 def test_equals_are_not_stopped() -> None:
