@@ -10,6 +10,7 @@ whole by the grid, and PT's own rounding is in it only if IT was not made from P
 what a row or column holds beside the kept directions bounds its rounding too. That is ours.
 """
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,7 @@ class RoundingFloor:
 
         if not self.sides:
             return 0.0
-        rows = torch.minimum(rows, sum(side.rows for side in self.sides))
-        columns = torch.minimum(columns, sum(side.columns for side in self.sides))
-        edge = max(0.0, float(rows.max())) ** 0.5 + max(0.0, float(columns.max())) ** 0.5
-        return edge * (1 + EDGE_MARGIN / (len(rows) ** 0.5 + len(columns) ** 0.5))
+        rows = torch.minimum(rows, torch.stack([side.rows for side in self.sides]).sum(0))
+        columns = torch.minimum(columns, torch.stack([side.columns for side in self.sides]).sum(0))
+        edge = math.sqrt(max(0.0, float(rows.max()))) + math.sqrt(max(0.0, float(columns.max())))
+        return edge * (1 + EDGE_MARGIN / (math.sqrt(len(rows)) + math.sqrt(len(columns))))

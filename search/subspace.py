@@ -246,7 +246,8 @@ def _krylov(matrix: _Matrix, rank: int, rng: "torch.Generator") -> "torch.Tensor
         # one block alone may not see a weak direction yet
         if basis.shape[1] > width:
             if excess <= 1:
-                return basis @ turn[:, :kept]
+                directions: torch.Tensor = basis @ turn[:, :kept]
+                return directions
             if excess * (excess / before) ** steps_left > 1:
                 return None
         before = excess or math.inf

@@ -35,8 +35,7 @@ def test_swap_test_is_the_enumeration_of_all_exchanges(pairs: list[tuple[int, ..
     seen = difference((False,) * len(pairs))
     every = [difference(s) for s in product((False, True), repeat=len(pairs))]
     above, below = (
-        sum(sign * found >= sign * seen - 1e-12 for found in every) / len(every)
-        for sign in (1, -1)
+        sum(sign * found >= sign * seen - 1e-12 for found in every) / len(every) for sign in (1, -1)
     )
     columns = [[float(p[i]) for p in pairs] for i in range(4)]
     found = swap_test((columns[0], columns[1]), (columns[2], columns[3]), rng=rng())

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from search.errors import StudyError
+from search.joining import open_bench
 from search.recipe import load_recipe
 from search.study import TrialRow, load_study
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 
 WAIT_S = 120.0
-N_PROMPTS = 12
+N_PROMPTS = 8
 RECIPE = """\
 it: {it}
 baseline: {baseline}
@@ -32,7 +34,7 @@ search:
   subject_to: []
   error_rate: 0
 evaluate:
-  tasks: {{p: {{prompts: p.jsonl, max_tokens: 96}}}}
+  tasks: {{p: {{prompts: p.jsonl, max_tokens: 24}}}}
   parallel: 2
 """
 
@@ -156,9 +158,10 @@ def test_a_worker_finishes_what_a_killed_search_began(recipe: Path, tmp_path: Pa
     assert "baseline:" not in told, "it was not generated again"
     rows = load_study("here", url).rows()
     assert [row.state for row in rows] == ["complete"] * 4
-    # an ingredient that is not the study's is named
-    (tmp_path / "p.jsonl").write_text('{"id": "1", "prompt": "another"}\n' * 1)
-    code, _, told = ended(weighin("worker", "here", "--storage", url, "--out", other))
-    assert code == 2
-    assert len(told.splitlines()) == 1
-    assert "cannot be joined from here: prompts of p changed" in told
+    # prompts that are not the study's are named
+    study = load_study("here", url)
+    (tmp_path / "p.jsonl").write_text(
+        '{"id": "1", "prompt": "another"}\n{"id": "2", "prompt": "x"}\n'
+    )
+    with pytest.raises(StudyError, match="here cannot be joined from here: prompts of p changed"):
+        open_bench(study, other)

@@ -48,7 +48,7 @@ class Log:
         return [row for row in rows if pid in (None, row[1])]
 
 
-def start(url: str, log: Log, host: str, seconds: float = 0.4) -> "subprocess.Popen[bytes]":
+def start(url: str, log: Log, host: str, seconds: float = 0.3) -> "subprocess.Popen[bytes]":
     """A worker in a process of its own, on a machine of its own as far as the others can tell."""
     command = [sys.executable, "-m", "tests.search.formula", "worker", url, str(log.path)]
     return subprocess.Popen([*command, str(seconds), host])
@@ -72,7 +72,7 @@ def free_port() -> int:
 def test_four_workers_on_postgresql_one_killed_in_mid_trial_one_added_late(
     tmp_path: Path,
 ) -> None:
-    n = 18
+    n = 14
     with postgres() as url:
         study = opened(tmp_path, n, url=url)
         log = Log(tmp_path / "log")
