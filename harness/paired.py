@@ -1,14 +1,15 @@
 """Paired samples: what one metric of two runs is made of, prompt by prompt, and what follows.
 
 Sums per prompt in, a difference with its interval and test out. Knows which test belongs to which
-kind of figure; the formulas are in `metrics.stats` and `metrics.rates`.
+kind of figure; the formulas are in `metrics.stats`, `metrics.rates` and
+`metrics.mcnemar`.
 """
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from harness.comparison import Difference
-from metrics import rates, stats
+from metrics import mcnemar, rates, stats
 from metrics.stats import CONFIDENCE, Estimate
 
 Kind = Literal["passes", "rate", "mean"]
@@ -87,7 +88,7 @@ class PairedSample:
             return rates.swap_test(self.baseline[:2], self.candidate[:2], rng=stats.default_rng())
         moved = self.moved()
         if self._one_answer_each():
-            return stats.mcnemar_exact(moved.count(-1.0), moved.count(1.0)) if moved else None
+            return mcnemar.mcnemar_exact(moved.count(-1.0), moved.count(1.0)) if moved else None
         return stats.sign_flip_test(moved, rng=stats.default_rng())
 
     def smallest(self) -> float | None:
@@ -99,7 +100,7 @@ class PairedSample:
         moved = self.moved()
         if self._one_answer_each():
             n_discordant = len(moved) - moved.count(0.0)
-            return stats.smallest_pass_difference(n_discordant, len(moved))
+            return mcnemar.smallest_pass_difference(n_discordant, len(moved))
         return stats.smallest_difference(moved)
 
     def compare(self, known: tuple[Estimate, Estimate] | None = None) -> Difference:

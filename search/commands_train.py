@@ -12,7 +12,7 @@ from search.errors import TrainingError
 from search.training_settings import SAVE_EVERY
 
 if TYPE_CHECKING:
-    from search.recipe import Mask
+    from search.recipe_ingredients import Mask
     from search.training_record import TrainingRecord
     from search.training_settings import TrainingSettings
     from search.training_task import TrainingTask
@@ -203,7 +203,7 @@ def _checked(
     """Settings and mask with the flags put over them; None leaves the factors free."""
     from pydantic import ValidationError
 
-    from search.recipe import Mask
+    from search.recipe_ingredients import Mask
     from search.training_settings import TrainingSettings
 
     try:

@@ -19,7 +19,7 @@ from search.mask import mask
 from search.methods import METHODS, DeltaRows, Parts
 from search.names import layer_of
 from search.numbers import Numbers
-from search.recipe import AdapterEntry, Heal, Mask
+from search.recipe_ingredients import AdapterEntry, Heal, Mask
 from search.slerp import Products, blend, coefficients, products
 from search.tensorfile import all_finite
 

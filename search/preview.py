@@ -17,7 +17,8 @@ from search.mask import share_inside
 from search.merge import TensorMerge
 from search.names import layer_of
 from search.numbers import Numbers, numbers_for
-from search.recipe import Mask, Number, Recipe
+from search.recipe import Number, Recipe
+from search.recipe_ingredients import Mask
 from search.slerp import Products, products
 
 NO_PRODUCTS = Products()

@@ -16,14 +16,15 @@ from pydantic import (
     Field,
     Tag,
     ValidationError,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from harness.yamlfile import read_yaml
 from search.errors import RecipeError
-from search.places import Source, resolve
+from search.places import Source
+from search.recipe_evaluate import Evaluate, Task
+from search.recipe_ingredients import AdapterEntry, Baseline, Fisher, Heal, Mask
 from search.training_settings import Training
 
 S_MAX = 2.0
@@ -35,81 +36,6 @@ Number = float | int | str
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Mask(_Record):
-    """What a delta may not touch: the instruct subspace."""
-
-    mode: Literal["project", "scale_mask"] = "project"
-    """project removes the subspace, scale_mask as much of it as the layer is important."""
-
-    apply: Literal["merge", "train"] = "merge"
-    """merge masks the finished delta; train says that the adapter is trained under the mask."""
-
-    strength: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Factor on the mask's strength, a fraction."""
-
-
-class AdapterEntry(_Record):
-    """One adapter of the average."""
-
-    path: Source
-    """PEFT LoRA folder, or hub id."""
-
-    weight: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """Weight in the sum; None means 1 / number of adapters."""
-
-    mask: Mask | None = None
-    """Mask on this adapter's delta alone."""
-
-    @property
-    def name(self) -> str:
-        """Last part of the path: how numbers call the adapter (`weight.NAME`)."""
-        return self.path.rstrip("/").rsplit("/", 1)[-1]
-
-
-class Fisher(_Record):
-    """Importance that dampens the deltas."""
-
-    path: Source
-    """Fisher file."""
-
-    transform: Literal["minmax", "rank", "log"] = "minmax"
-    """How a tensor's values become 0 to 1; minmax is the recipe's."""
-
-    layers: Source | None = None
-    """layer_importance.json; None takes the sums in the Fisher file."""
-
-    allow_overlap: bool = False
-    """Whether builds may be judged on prompts that the Fisher was made of."""
-
-
-class Heal(_Record):
-    """The endpoint of the slerp: an adapter that is there, or one that is trained for it."""
-
-    adapter: Source | None = None
-    """PEFT LoRA folder of the healed model, or hub id."""
-
-    train: Training | None = None
-    """How to train the adapter where none is given; under the mask, once per rank, where the
-    mask's `apply` is train."""
-
-    onto: Literal["it", "pt"] = "it"
-    """The model that the heal adapter is merged onto."""
-
-    mask: Mask | None = None
-    """Mask on the heal adapter's delta."""
-
-    @model_validator(mode="after")
-    def _one_adapter(self) -> Self:
-        if (self.adapter is None) == (self.train is None):
-            raise ValueError("give `adapter`, or `train` to have one made")
-        return self
-
-    @property
-    def trains_under_mask(self) -> bool:
-        """Whether the adapter depends on the mask's rank and strength."""
-        return self.train is not None and self.mask is not None and self.mask.apply == "train"
 
 
 class Merge(_Record):
@@ -132,19 +58,6 @@ class Merge(_Record):
 
     seed: int = 0
     """Seed of dare_ties."""
-
-
-class Baseline(_Record):
-    """The build to beat, and the template of every build."""
-
-    path: Source
-    """GGUF; made on first use where absent."""
-
-    type: str = "Q6_K"
-    """llama.cpp quantisation to make it with."""
-
-    imatrix: Source | None = None
-    """Importance matrix (GGUF) that it was, or is to be, quantised with."""
 
 
 def _lists(value: Any) -> Any:
@@ -253,51 +166,6 @@ class Search(_Record):
 
     keep: Literal["best", "all"] | Annotated[int, Field(ge=1)] = "best"
     """Builds to keep on disk."""
-
-
-class Task(_Record):
-    """One prompt set and how it is answered."""
-
-    prompts: str | None = None
-    """Built-in set by name, or a JSONL file; None takes the task's default."""
-
-    limit: Annotated[int, Field(ge=1)] | None = None
-    """Prompts to use, of each half where some are held back; None means all."""
-
-    samples: Annotated[int, Field(ge=1)] = 1
-    """Answers per prompt."""
-
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """New tokens per answer; None takes the task's default."""
-
-    @field_validator("prompts", mode="before")
-    @classmethod
-    def _near_file(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, str) and ("/" in value or value.endswith(".jsonl")):
-            return resolve(value, info)
-        return value
-
-
-class Evaluate(_Record):
-    """What every build is asked."""
-
-    tasks: Annotated[dict[str, Task], Field(min_length=1)] = Field(
-        default_factory=lambda: {"ifeval": Task(), "prose": Task()}
-    )
-    """Tasks by name: `ifeval`, `mini`, `prose`, or the name under which figures of the file that
-    `prompts` names are shown."""
-
-    parallel: Annotated[int, Field(ge=1)] | None = None
-    """Sequences in one batch; None lets the engine choose."""
-
-    thinking: bool = False
-    """Whether the chat template is asked for a thought first."""
-
-    seed: int = 0
-    """Seed of sampled answers, of limits, of halves and of the order of prompts."""
-
-    confirm: bool = True
-    """Whether half of each prompt set is held back from the search, to confirm its choice on."""
 
 
 class Recipe(_Record):

@@ -17,7 +17,7 @@ from search.checkpoint import Checkpoint, open_checkpoint
 from search.errors import TrainingError
 from search.fisher_file import FisherFile, read_layer_importance
 from search.names import layer_of, text_config
-from search.recipe import Mask
+from search.recipe_ingredients import Mask
 from search.subspace_file import SubspaceFile
 from search.training_record import DataFile, Libraries, Machine, MaskPlan, TrainingPlan
 from search.training_settings import TrainingSettings

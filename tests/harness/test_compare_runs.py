@@ -14,7 +14,7 @@ from harness.runs import ChatSettings, Run, RunError, write_whole
 from harness.scoring import score_run
 from harness.seen_prompts import FISHER_KEY, fisher_prompts, text_sha256
 from metrics.errors import WeighinError
-from metrics.stats import mcnemar_exact
+from metrics.mcnemar import mcnemar_exact
 
 from .made_runs import ANSWERS, ASKED, LOOP, LOWER, NO_COMMA, PLAIN, REFUSAL, changed, make_run
 from .test_runs import header

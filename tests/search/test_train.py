@@ -19,7 +19,7 @@ from search.adapter import open_adapter
 from search.checkpoint import Checkpoint, open_checkpoint
 from search.errors import TrainingError
 from search.factors import Factors
-from search.recipe import Mask
+from search.recipe_ingredients import Mask
 from search.trainer import WHOLE
 from search.training import read_record, train
 from search.training_folder import begin
