@@ -27,6 +27,9 @@ S3 = "s3://"
 FILES = ("run.json", "prompts.jsonl", "completions.jsonl", "scores.jsonl", "summary.json")
 """What a run is made of; `summary.json` comes last, since it says that a run is whole."""
 
+FOLDER = "artifacts"
+"""The store of a study that names none, in its folder."""
+
 Files = dict[str, tuple[str, str]]
 """Id in the store and SHA-256, by the file's name."""
 
@@ -121,3 +124,13 @@ class Artifacts:
                 shutil.copyfileobj(source, target)
         except Exception as error:
             raise StorageError(f"{self.place}: cannot read {path.name} ({error})") from error
+
+
+def artifacts_at(said: str | None, folder: Path) -> Artifacts:
+    """A study's store.
+
+    Args:
+        said: What the study says of its place; None is in its folder.
+        folder: The study's, wherever it was moved to.
+    """
+    return Artifacts(said or str(folder / FOLDER))

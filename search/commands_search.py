@@ -101,6 +101,7 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
     from search.interrupt import Interrupt
     from search.lease import this_process
     from search.shared_baseline import shared_baseline
+    from search.shelf import Shelf
     from search.storage import storage_errors
     from search.trial import TrialWeigher
     from search.work import run_trials
@@ -117,11 +118,12 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
     if interrupt.asked or baseline is None:
         note("stopped; the same command goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED)
+    shelf = Shelf(study, bench.folder)
     if as_json:
-        print_json(study_json(study, bench, baseline))
+        print_json(study_json(study, shelf))
         return
-    print_rich(study_table(study, bench, baseline))
-    typer.echo(verdict(study, bench))
+    print_rich(study_table(study, shelf))
+    typer.echo(verdict(study, shelf))
 
 
 def _keep(asked: str | None, of_recipe: "Keep") -> "Keep":

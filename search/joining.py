@@ -7,7 +7,7 @@ what the study is bound to. Knows the study's folder; nothing of trials.
 from dataclasses import replace
 from pathlib import Path
 
-from search.artifacts import Artifacts
+from search.artifacts import artifacts_at
 from search.bench import Bench, tasks_of_recipe
 from search.errors import StudyError
 from search.fingerprint import Parts, changes, parts_of, told
@@ -16,9 +16,6 @@ from search.objective import constraints_of, parse_objectives
 from search.prepare import prepare
 from search.recipe import Recipe
 from search.study import Study
-
-ARTIFACTS = "artifacts"
-"""The default artifact store, in the study's folder."""
 
 
 def make_bench(recipe: Recipe, folder: Path, *, ifeval_data: Path | None = None) -> Bench:
@@ -45,8 +42,7 @@ def bench_parts(bench: Bench) -> Parts:
 
 def attach(bench: Bench, study: Study) -> Bench:
     """The bench with the place that the study's runs are kept in."""
-    place = study.record.artifacts or str(bench.folder / ARTIFACTS)
-    return replace(bench, artifacts=Artifacts(place))
+    return replace(bench, artifacts=artifacts_at(study.record.artifacts, bench.folder))
 
 
 def open_bench(

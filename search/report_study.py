@@ -14,7 +14,7 @@ from harness.report.page import require_extra
 from harness.report.report import page_of
 from harness.report.subject import Subject, matter_of
 from harness.runs import Run
-from search.artifacts import Artifacts
+from search.artifacts import artifacts_at
 from search.errors import StudyError
 from search.record import FILE
 from search.report_trials import front_of, numbers_of, objectives_of, search_section, value_text
@@ -128,5 +128,5 @@ def _run_of(study: Study, folder: Path, row: TrialRow) -> Run | None:
         return None
     place = folder / "runs" / row.run
     if not (place / "summary.json").is_file() and row.files:
-        Artifacts(study.record.artifacts or str(folder / "artifacts")).fetch(row.files, place)
+        artifacts_at(study.record.artifacts, folder).fetch(row.files, place)
     return Run.open(place) if (place / "summary.json").is_file() else None

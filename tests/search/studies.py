@@ -1,0 +1,79 @@
+"""A study worked on by the real loop, whose runs are written from scripted answers.
+
+Of five trials one leads, one is stopped, one fails, one breaks the limit.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.runs import Usage
+from search.artifacts import artifacts_at
+from search.bench import BASELINE
+from search.errors import BuildError
+from search.lease import StudyJob
+from search.shared_baseline import DONE
+from search.study import Study, load_study
+from search.work import Assignment, Outcome
+from tests.harness.report.conftest import BASELINE as SAID
+from tests.harness.report.conftest import CANDIDATE, make_run
+
+from .formula import Formula, opened, worked
+
+POINTS = [0.1, 0.3, 0.5, 0.7, 0.9]
+"""Values of `s`, a trial each; by the formula 0.6 is best and 0.5 the last that keeps the limit."""
+STOPPED, FAILED = 2, 3
+WHY_STOPPED = "cannot reach trial 1"
+WHY_FAILED = "tensor blk.0 has no shape"
+RUN_COST = Usage(n_prompt_tokens=50, n_tokens=1000, seconds=60.0)
+BASELINE_COST = Usage(n_prompt_tokens=50, n_tokens=800, seconds=40.0)
+
+
+class Scripted(Formula):
+    """A bench that leaves a run for every trial, in the folder and in the store."""
+
+    def __init__(self, study: Study, folder: Path) -> None:
+        super().__init__()
+        self.study = study
+        self.folder = folder
+
+    def weigh_trial(self, given: Assignment) -> Outcome:
+        name = f"{given.build}-asked"
+        place = self.folder / "runs" / name
+        if given.number == FAILED:
+            write_run(place, Usage(n_tokens=300, seconds=20.0))
+            raise BuildError(WHY_FAILED)
+        write_run(place, RUN_COST)
+        found = super().weigh_trial(given)
+        trial = self.study.storage.get_trial(given.trial_id)
+        store = artifacts_at(self.study.record.artifacts, self.folder)
+        files = store.keep(place, trial, self.study.storage)
+        is_stopped = given.number == STOPPED
+        return replace(
+            found,
+            run=name,
+            stopped=WHY_STOPPED if is_stopped else None,
+            n_tokens=400 if is_stopped else RUN_COST.n_tokens,
+            seconds=25.0 if is_stopped else RUN_COST.seconds,
+            files=files,
+        )
+
+
+def write_run(folder: Path, usage: Usage) -> None:
+    """A whole run that cost so much."""
+    run = make_run(folder, SAID if folder.name == BASELINE else CANDIDATE)
+    run.write_header(run.header().model_copy(update={"usage": usage}))
+
+
+def make_study(folder: Path, n: int = len(POINTS), **search: Any) -> Study:
+    """The study, its baseline and its first `n` trials, in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    search.setdefault("space", {"s": {"choices": POINTS}})
+    study = opened(folder, n, sampler="grid", **search)
+    study.record.write(folder)
+    write_run(folder / BASELINE, BASELINE_COST)
+    store = artifacts_at(study.record.artifacts, folder)
+    files = store.keep(folder / BASELINE, study.optuna_study(), study.storage)
+    StudyJob(study.storage, study.id, BASELINE).set(DONE, {"of": [], "host": "h", "files": files})
+    worked(study, Scripted(study, folder))
+    return load_study(folder)
