@@ -62,17 +62,21 @@ def rich_table(grid: Grid) -> "Table":
 
 def markdown(grid: Grid) -> str:
     """A table in GitHub's Markdown under its title."""
+    return f"**{escape_markdown(grid.title)}**\n\n{markdown_table(grid)}\n"
+
+
+def markdown_table(grid: Grid) -> str:
+    """The table alone, without a line end."""
     from tabulate import tabulate
 
     rows = [[escape_markdown(cell) for cell in row] for row in grid.rows]
-    table = tabulate(
+    return tabulate(
         rows,
         headers=[escape_markdown(name) for name in grid.columns],
         tablefmt="github",
         disable_numparse=True,
         colalign=_alignment(grid) if rows else None,
     )
-    return f"**{escape_markdown(grid.title)}**\n\n{table}\n"
 
 
 def html_table(grid: Grid) -> str:
