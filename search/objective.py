@@ -73,10 +73,18 @@ class Constraint:
         """
         row = find(comparison, self.metric)
         estimate = row.difference if self.relative else row.candidate
-        if estimate.value is None:
+        return self.beyond(estimate.value)
+
+    def beyond(self, value: float | None) -> float:
+        """How far a value, or a difference to the baseline, is beyond the bound.
+
+        Raises:
+            RecipeError: It is undefined.
+        """
+        if value is None:
             raise RecipeError(f"constraint {self.text}: undefined for these texts")
         # 39 of 100 instead of 40 is 0.01 less, whatever binary fractions make of it
-        beyond = round(self.bound - estimate.value, ROUNDING_DIGITS)
+        beyond = round(self.bound - value, ROUNDING_DIGITS)
         return beyond if self.side == ">=" else -beyond
 
 
