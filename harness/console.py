@@ -6,11 +6,15 @@ failed gate, 2 bad input, 130 interrupted.
 
 import json
 import sys
-from typing import Annotated, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metrics.errors import WeighinError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_BAD_INPUT = 2
 FILE_WIDTH = 132
@@ -39,6 +43,14 @@ def print_rich(*parts: Any) -> None:
 def note(text: str) -> None:
     """Say one line of progress on standard error."""
     print(text, file=sys.stderr, flush=True)
+
+
+@lru_cache(maxsize=1)
+def progress_console() -> "Console":
+    """The one console of standard error: displays that are live at the same time must share it."""
+    from rich.console import Console
+
+    return Console(stderr=True)
 
 
 def run_app(app: typer.Typer) -> int:

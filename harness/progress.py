@@ -5,7 +5,7 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from harness.console import note
+from harness.console import note, progress_console
 from harness.evaluate import Watcher
 from harness.runs import RunHeader
 
@@ -31,7 +31,6 @@ class RunProgress:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console
             from rich.progress import (
                 BarColumn,
                 MofNCompleteColumn,
@@ -46,7 +45,7 @@ class RunProgress:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[speed]}"),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=progress_console(),
             )
             self._bar.start()
         return self

@@ -46,7 +46,7 @@ class Artifacts:
         """Optuna's own.
 
         Raises:
-            StorageError: boto3 is missing, or the folder cannot be made.
+            StorageError: boto3 is missing.
         """
         from optuna import artifacts
 
@@ -55,12 +55,7 @@ class Artifacts:
                 return artifacts.Boto3ArtifactStore(self.place.removeprefix(S3).strip("/"))
             except ImportError:
                 raise StorageError(f"{self.place}: boto3 is missing; {EXTRA}") from None
-        folder = Path(self.place)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{folder}: cannot be made ({error.strerror})") from error
-        return artifacts.FileSystemArtifactStore(folder)
+        return artifacts.FileSystemArtifactStore(self.place)
 
     def keep(
         self,
@@ -80,6 +75,7 @@ class Artifacts:
         """
         from optuna.artifacts import upload_artifact
 
+        self._make_folder()
         kept: Files = {}
         for path in (run / name for name in FILES):
             if not path.is_file():
@@ -117,6 +113,15 @@ class Artifacts:
                     (beside / name).replace(folder / name)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
+
+    def _make_folder(self) -> None:
+        """Make the folder that the store is, if it is one."""
+        if self.place.startswith(S3):
+            return
+        try:
+            Path(self.place).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.place}: cannot be made ({error.strerror})") from error
 
     def _read(self, place: str, path: Path) -> None:
         try:

@@ -20,6 +20,7 @@ from search import (
     commands_fisher,
     commands_report,
     commands_search,
+    commands_study,
     commands_subspace,
     commands_train,
 )
@@ -40,6 +41,8 @@ app.command()(commands_subspace.subspace)
 app.command()(commands_train.train)
 app.command()(commands_search.search)
 app.command()(commands_search.worker)
+app.command()(commands_study.study)
+app.command()(commands_study.dashboard)
 app.command("eval")(commands_eval.eval_)
 app.command()(commands_score.score)
 app.command()(commands_noise.noise)

@@ -100,6 +100,7 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
     from search.builds import sweep_builds
     from search.interrupt import Interrupt
     from search.lease import this_process
+    from search.live import LiveBoard
     from search.shared_baseline import shared_baseline
     from search.shelf import Shelf
     from search.storage import storage_errors
@@ -107,7 +108,11 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
     from search.work import run_trials
 
     me = this_process()
-    with storage_errors(study.url), Interrupt() as interrupt:
+    with (
+        storage_errors(study.url),
+        Interrupt() as interrupt,
+        LiveBoard(study, bench.folder),
+    ):
         baseline = shared_baseline(study, bench, me=me, interrupt=interrupt)
         if baseline is not None:
             bench.require_figures(baseline)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from harness.console import note
+from harness.console import note, progress_console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -26,7 +26,6 @@ class TrainingProgress:
 
     def __enter__(self) -> Self:
         if sys.stderr.isatty():
-            from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as RichProgress
 
@@ -36,7 +35,7 @@ class TrainingProgress:
                 MofNCompleteColumn(),
                 TextColumn("loss {task.fields[loss]:.3f}"),
                 TimeRemainingColumn(),
-                console=Console(stderr=True),
+                console=progress_console(),
             )
             self._bar.start()
         return self

@@ -19,6 +19,8 @@ COMMANDS = (
     "score",
     "kld",
     "report",
+    "study",
+    "dashboard",
 )
 
 PROBE = """
