@@ -31,7 +31,7 @@ from search.objective import Constraint, Objective
 from search.prepare import Prepared
 from search.recipe import Number, Recipe
 from search.space import is_baseline_point
-from search.study import TrialRow
+from search.study import Study, TrialRow
 
 if TYPE_CHECKING:
     from search.reference import Reference
@@ -55,6 +55,8 @@ class Bench:
     constraints: tuple[Constraint, ...]
     artifacts: Artifacts | None = None
     """Where runs are kept for other machines."""
+    held_back: tuple[Task, ...] = ()
+    """What the search does not see, to confirm its choice on."""
     _references: dict[str, "Reference"] = field(default_factory=dict)
 
     @property
@@ -225,6 +227,16 @@ class Bench:
             )
         self.run_folder(run).parent.mkdir(parents=True, exist_ok=True)
         self.artifacts.fetch(files, self.run_folder(run))
+
+    def keep(self, run: Run, study: Study) -> dict[str, tuple[str, str]]:
+        """Put a run that is no trial's into the artifact store; its files by name, none without.
+
+        Raises:
+            StorageError: The store refuses.
+        """
+        if self.artifacts is None:
+            return {}
+        return self.artifacts.keep(run.folder, study.optuna_study(), study.storage)
 
     def reference(self, run: Run) -> "Reference":
         """A whole run's scores, read once."""

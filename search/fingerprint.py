@@ -23,8 +23,9 @@ from search.recipe import Recipe
 Parts = dict[str, str]
 """What a study is bound to: by name, a value, or `sha256 ` and a hash."""
 
-FREE = {"search": {"trials", "keep", "sampler"}}
-"""What may change on the way: how long and by which sampler it goes on, what stays on disk."""
+FREE = {"search": {"trials", "keep", "sampler", "runners_up"}}
+"""What may change on the way: how long and by which sampler it goes on, what stays on disk, how
+many are confirmed."""
 
 PLACES = {
     *("it", "pt", "path", "imatrix", "layers", "subspace", "adapter", "prompts", "data", "folder")

@@ -7,6 +7,7 @@ what the study is bound to. Knows the study's folder; nothing of trials.
 from dataclasses import replace
 from pathlib import Path
 
+from harness.evaluate import Task
 from search.artifacts import artifacts_at
 from search.bench import Bench, tasks_of_recipe
 from search.errors import StudyError
@@ -31,8 +32,13 @@ def make_bench(recipe: Recipe, folder: Path, *, ifeval_data: Path | None = None)
     """
     objectives, constraints = parse_objectives(recipe.search.maximize), constraints_of(recipe)
     tasks = tasks_of_recipe(recipe, ifeval_data)
-    check_overlap(recipe, [task.prompts for task in tasks])
-    return Bench(prepare(recipe), tasks, folder, objectives, constraints)
+    held_back: tuple[Task, ...] = ()
+    if recipe.evaluate.confirm:
+        held_back = tasks_of_recipe(recipe, ifeval_data, "confirm")
+    for asked in (tasks, held_back):
+        check_overlap(recipe, [task.prompts for task in asked])
+    ready = prepare(recipe)
+    return Bench(ready, tasks, folder, objectives, constraints, held_back=held_back)
 
 
 def bench_parts(bench: Bench) -> Parts:

@@ -167,6 +167,9 @@ class Search(_Record):
     keep: Literal["best", "all"] | Annotated[int, Field(ge=1)] = "best"
     """Builds to keep on disk."""
 
+    runners_up: Annotated[int, Field(ge=0)] = 3
+    """Most builds beside the leader to run on the prompts that were held back."""
+
 
 class Recipe(_Record):
     """A merge and the search around it, every path absolute."""

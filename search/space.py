@@ -54,8 +54,7 @@ def first_points(recipe: Recipe) -> list[Point]:
     """
     if recipe.search.sampler == "grid":
         return grid_points(recipe)
-    full = numbers_for(recipe, {})
-    own = {name: _own_number(recipe, full, name) for name in recipe.search.space}
+    own = _own_numbers(recipe)
     nothing: dict[str, Number | None] = {
         name: 0.0 if name in SCALES or name == "alpha" else value for name, value in own.items()
     }
@@ -65,6 +64,11 @@ def first_points(recipe: Recipe) -> list[Point]:
         for index, point in enumerate(points)
         if point not in points[:index] and (index == 0 or is_baseline_point(recipe, point))
     ]
+
+
+def own_point(recipe: Recipe) -> Point | None:
+    """The recipe's own numbers as a point of its space; None where the space does not hold them."""
+    return _placed(recipe, _own_numbers(recipe))
 
 
 def is_baseline_point(recipe: Recipe, point: Mapping[str, Number]) -> bool:
@@ -125,6 +129,11 @@ def fresh_point(recipe: Recipe, is_known: Callable[[Point], bool], seed: int) ->
 
 
 SCALES = ("s", "s.first", "s.middle", "s.last")
+
+
+def _own_numbers(recipe: Recipe) -> dict[str, Number | None]:
+    full = numbers_for(recipe, {})
+    return {name: _own_number(recipe, full, name) for name in recipe.search.space}
 
 
 def _own_number(recipe: Recipe, full: Numbers, name: str) -> Number | None:
