@@ -131,6 +131,11 @@ class Artifacts:
             raise StorageError(f"{self.place}: cannot read {path.name} ({error})") from error
 
 
+def absolute_place(place: str) -> str:
+    """A store's place that holds in every folder."""
+    return place if place.startswith(S3) else str(Path(place).absolute())
+
+
 def artifacts_at(said: str | None, folder: Path) -> Artifacts:
     """A study's store.
 

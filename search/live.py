@@ -55,14 +55,12 @@ class Snapshot:
 
         study = self.study
         shown = chosen(self.rows, self.leaders, console.size.height - OTHER_LINES)
+        names = (*study.recipe.search.space, *(o.metric for o in study.objectives))
+        kept = "kept" if study.constraints else "state"
         table = Table()
-        table.add_column("")
-        table.add_column("trial", justify="right")
-        for name in (*study.recipe.search.space, *(o.metric for o in study.objectives)):
-            table.add_column(name, justify="right")
-        table.add_column("kept" if study.constraints else "state", justify="center")
-        table.add_column("tokens", justify="right")
-        table.add_column("time", justify="right")
+        for name in ("", "trial", *names, kept, "tokens", "time"):
+            # a trial is a line, or what is below the table would leave a narrow screen
+            table.add_column(name, justify="right" if name != kept else "center", no_wrap=True)
         for row in shown:
             leads = row.number in self.leaders
             table.add_row(
@@ -74,7 +72,7 @@ class Snapshot:
                 duration(row.seconds) if row.seconds else UNDEFINED,
                 style="bold green" if leads else None,
             )
-        yield Text(title_of(study), style="italic")
+        yield Text(title_of(study), style="italic", no_wrap=True, overflow="ellipsis")
         yield table
         n_hidden = len(self.rows) - len(shown)
         if n_hidden:

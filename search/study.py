@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from search.artifacts import absolute_place
 from search.errors import RecipeError, StudyError
 from search.fingerprint import Parts, changes, told
 from search.objective import (
@@ -210,7 +211,7 @@ def open_study(
         fresh = StudyRecord(
             name=name,
             storage=None if default_storage else without_password(_absolute(storage)),
-            artifacts=artifacts,
+            artifacts=None if artifacts is None else absolute_place(artifacts),
             ifeval_data=None if ifeval_data is None else str(ifeval_data.resolve()),
             recipe=recipe,
             parts=parts,

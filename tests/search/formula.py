@@ -71,6 +71,7 @@ def opened(
     parts: Mapping[str, str] = PARTS,
     url: str | None = None,
     accept: bool = False,
+    artifacts: str | None = None,
     **search: Any,
 ) -> Study:
     folder.mkdir(exist_ok=True)
@@ -82,6 +83,7 @@ def opened(
         n_trials=n,
         default_storage=url is None,
         accept=accept,
+        artifacts=artifacts,
     )
 
 

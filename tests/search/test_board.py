@@ -286,3 +286,12 @@ def test_before_a_trial_has_ended_nothing_is_estimated() -> None:
 )
 def test_durations(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_store_named_from_another_folder_is_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert opened(tmp_path / "a", artifacts="kept").record.artifacts == str(tmp_path / "kept")
+    bucket = opened(tmp_path / "b", artifacts="s3://runs").record.artifacts
+    assert bucket == "s3://runs"

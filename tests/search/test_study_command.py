@@ -10,7 +10,6 @@ import pytest
 
 from search.study import Study
 
-from .formula import opened
 from .studies import WHY_FAILED, WHY_STOPPED, make_study
 
 
@@ -77,10 +76,7 @@ def test_a_study_by_its_storage_is_shown_where_its_folder_is_not(
 
 
 def test_a_study_whose_store_is_named_needs_no_folder(tmp_path: Path) -> None:
-    made = opened(tmp_path / "demo")
-    kept = made.record.model_copy(update={"artifacts": str(tmp_path / "kept")})
-    made.set("study", kept.model_dump(mode="json"))
-    make_study(tmp_path / "demo", space={"s": {"choices": [0.1, 0.3]}}, n=2)
+    make_study(tmp_path / "demo", n=2, artifacts=str(tmp_path / "kept"))
     url = f"sqlite:///{tmp_path / 'elsewhere.db'}"
     shutil.move(tmp_path / "demo" / "study.db", tmp_path / "elsewhere.db")
     shutil.rmtree(tmp_path / "demo")
