@@ -52,9 +52,9 @@ def dashboard(
 
     opened, folder = _opened(place, storage)
     with dashboard_server(opened, folder, host=host, port=port) as server:
-        typer.echo(address_of(server, opened))
-        note("to look at until Ctrl-C")
         try:
+            typer.echo(address_of(server, opened))
+            note("to look at until Ctrl-C")
             server.serve_forever()
         except KeyboardInterrupt:
             note("closed")
