@@ -23,12 +23,15 @@ from search.ingredients import build_key
 from search.llama_child import check_loads
 from search.merge import TensorMerge
 from search.numbers import Numbers, numbers_for
+from search.places import without_paths
 from search.prepare import Prepared, prepare
 from search.recipe import Number, Recipe
 from search.render import CopyJob, MergeJob
 from search.stream import Clock, Job, stream
 
 KEY_PREFIX = "weighin."
+AROUND = {"search", "evaluate"}
+"""Sections of a recipe that shape no build."""
 Progress = Callable[[int, int], None]
 """Told the bytes written and the bytes in all."""
 
@@ -166,7 +169,7 @@ def _metadata(
         if not name.startswith(KEY_PREFIX)
     }
     values = {
-        "recipe": _portable(ready.recipe),
+        "recipe": without_paths(ready.recipe.model_dump(mode="json", exclude=AROUND)),
         "numbers": numbers.model_dump(),
         "ingredients": hashes,
         "build_hash": key,
@@ -179,23 +182,6 @@ def _metadata(
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         kept[KEY_PREFIX + name] = string_value(text)
     return kept
-
-
-def _portable(recipe: Recipe) -> dict[str, Any]:
-    """What of a recipe shapes the build, with names instead of this machine's paths."""
-
-    def short(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: short(inner) for key, inner in value.items() if inner is not None}
-        if isinstance(value, list):
-            return [short(inner) for inner in value]
-        if isinstance(value, str) and value.startswith("/"):
-            return Path(value).name
-        return value
-
-    parts = recipe.model_dump(mode="json", exclude={"search", "evaluate"})
-    found: dict[str, Any] = short(parts)
-    return found
 
 
 def _write(

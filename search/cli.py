@@ -17,6 +17,7 @@ from harness.commands_lexicon import lexicon_app
 from harness.console import run_app
 from search import (
     commands_build,
+    commands_card,
     commands_fisher,
     commands_report,
     commands_search,
@@ -50,6 +51,8 @@ app.command()(commands_kld.kld)
 app.command()(commands_compare.compare)
 app.command()(commands_check.check)
 app.command()(commands_report.report)
+app.command()(commands_card.card)
+app.command()(commands_card.publish)
 app.add_typer(gates_app, name="gates")
 app.add_typer(lexicon_app, name="lexicon")
 

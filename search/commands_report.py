@@ -34,7 +34,7 @@ def report(
     from search.study import load_study
 
     path = out or subjects[-1] / "report.html"
-    _require_free(path, force=force)
+    require_free(path, force=force)
     if is_study(subjects, storage):
         document, html = report_on_study(load_study(subjects[0], storage), subjects[0])
     else:
@@ -53,7 +53,7 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _require_free(path: Path, *, force: bool) -> None:
+def require_free(path: Path, *, force: bool) -> None:
     """Ask before a file is replaced; where nobody can be asked, refuse.
 
     Raises:

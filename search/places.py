@@ -28,5 +28,19 @@ def resolve(value: Any, info: ValidationInfo) -> Any:
     return str(path.resolve())
 
 
+def short_name(source: str) -> str:
+    """A hub id as it is, and of a path the last part."""
+    return Path(source).name if Path(source).is_absolute() else source
+
+
+def without_paths(value: Any) -> Any:
+    """Plain JSON with names in place of this machine's paths, and without what is not given."""
+    if isinstance(value, dict):
+        return {k: without_paths(inner) for k, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [without_paths(inner) for inner in value]
+    return short_name(value) if isinstance(value, str) else value
+
+
 Source = Annotated[str, BeforeValidator(resolve)]
 """An absolute path, or a hub id such as `google/gemma-3-270m-it`."""

@@ -43,11 +43,11 @@ def report_on_study(study: Study, folder: Path) -> tuple[Document, str]:
     if not study.ranked():
         raise StudyError(f"study {study.name}: no trial has ended yet; nothing to report on")
     baseline = Subject(Run.open(folder / "baseline"), "baseline")
-    chosen = [row for row in builds_that_matter(study) if _run_of(study, folder, row) is not None]
+    chosen = [row for row in builds_that_matter(study) if run_of(study, folder, row) is not None]
     builds = [
         Subject(run, f"Trial {row.number}")
         for row in chosen[:MAX_BUILDS]
-        if (run := _run_of(study, folder, row)) is not None
+        if (run := run_of(study, folder, row)) is not None
     ]
     matter = matter_of(baseline, builds, sort=False)
     document = document_on(
@@ -122,7 +122,7 @@ def _facts(study: Study) -> tuple[tuple[str, str], ...]:
     return (("Trials", told), ("Objective", objectives_of(study)))
 
 
-def _run_of(study: Study, folder: Path, row: TrialRow) -> Run | None:
+def run_of(study: Study, folder: Path, row: TrialRow) -> Run | None:
     """A trial's run, fetched from the artifact store if need be; None where it is lost."""
     if row.run is None:
         return None

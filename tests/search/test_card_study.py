@@ -1,0 +1,307 @@
+"""Cards of studies and of builds: what is told of a merge, which trial, what is refused."""
+
+import json
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+from optuna.distributions import FloatDistribution
+from optuna.trial import create_trial
+
+from harness.card.evidence import CardError
+from harness.console import run_app
+from search.card_recipe import provenance_in, provenance_of
+from search.card_study import from_run, from_study
+from search.cli import app
+from search.errors import StudyError
+from search.gguf_file import header_bytes, string_value
+from search.numbers import numbers_for
+from search.recipe import Recipe
+from search.study import Study, default_url, load_study, open_study
+from tests.harness.made_runs import changed, make_run
+from tests.harness.test_runs import header
+
+HASHES = {
+    "it": "1" * 64,
+    "pt": "2" * 64,
+    "adapters": ["3" * 64, "4" * 64],
+    "heal": "5" * 64,
+    "fisher": "6" * 64,
+    "subspace": "7" * 64,
+    "template": "8" * 64,
+}
+LIMIT = "asked.prompt_level_strict_acc >= baseline - 0.3"
+RECIPE = {
+    "it": "google/gemma-it",
+    "pt": "pt",
+    "baseline": "it-Q6_K.gguf",
+    "adapters": ["./styles/pulp", {"path": "u/noir", "weight": 0.25}],
+    "fisher": "fisher.safetensors",
+    "subspace": "subspace.safetensors",
+    "heal": {"adapter": "heal", "onto": "pt", "mask": {"mode": "scale_mask"}},
+    "merge": {"s": 0.3, "alpha": 0.1},
+    "search": {"space": {"s": [0.0, 1.0]}, "maximize": "h_delta", "subject_to": [LIMIT]},
+    "evaluate": {"tasks": {"asked": {"prompts": "asked.jsonl"}}},
+}
+
+
+def recipe_at(folder: Path) -> Recipe:
+    return Recipe.model_validate(RECIPE, context={"folder": folder})
+
+
+def gguf_of(recipe: Recipe, s: float) -> bytes:
+    """A file that says of itself what a build by weighin says, weights aside."""
+    from search.build import AROUND
+    from search.places import without_paths
+
+    numbers = numbers_for(recipe, {"s": s})
+    said = {
+        "recipe": json.dumps(without_paths(recipe.model_dump(mode="json", exclude=AROUND))),
+        "numbers": numbers.model_dump_json(),
+        "ingredients": json.dumps(HASHES),
+        "build_hash": "9" * 64,
+    }
+    keys = {f"weighin.{name}": string_value(text) for name, text in said.items()}
+    return header_bytes(keys, [], 32)[0] + b"weights" * 100
+
+
+def made(folder: Path, gains: list[float], broken: tuple[int, ...] = ()) -> Study:
+    """A study of whole trials with the runs and files of all; trial i has s = 0.1 (i + 1)."""
+    folder.mkdir(parents=True)
+    recipe = recipe_at(folder)
+    parts = {
+        "it": f"sha256 {HASHES['it']}",
+        "adapter 1 (pulp)": f"sha256 {HASHES['adapters'][0]}",
+        "heal adapter": f"sha256 {HASHES['heal']}",
+        "baseline": f"sha256 {HASHES['template']}",
+    }
+    study = open_study(
+        recipe,
+        name=folder.name,
+        storage=default_url(folder),
+        parts=parts,
+        n_trials=len(gains),
+        default_storage=True,
+    )
+    study.record.write(folder)
+    (folder / "builds").mkdir()
+    make_run(folder / "baseline")
+    for number, gain in enumerate(gains):
+        s = round(0.1 * (number + 1), 1)
+        build, data = f"{number:016x}", gguf_of(recipe, s)
+        (folder / "builds" / f"{build}.gguf").write_bytes(data)
+        digest = sha256(data).hexdigest()
+        study.optuna_study().add_trial(
+            create_trial(
+                params={"s": s},
+                distributions={"s": FloatDistribution(0.0, 1.0)},
+                values=[gain],
+                constraints={LIMIT: 0.1 if number in broken else -0.1},
+                user_attrs={"build": build, "run": f"{build}-asked", "sha256": digest},
+            )
+        )
+        facts = header().model.model_copy(update={"sha256": digest, "file": f"{build}.gguf"})
+        make_run(folder / "runs" / f"{build}-asked", changed(p0="a, comma"), model=facts)
+    return load_study(folder)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return made(tmp_path / "lucha", [1.0, 3.0, 5.0], broken=(2,))
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["weighin", *map(str, arguments)])
+    return run_app(app)
+
+
+def test_a_merge_is_told_part_by_part(tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path)
+    told = provenance_of(recipe, numbers_for(recipe, {"s": 0.5}), HASHES, "9" * 64)
+    parts = [(own.role, own.key, own.name, own.sha256) for own in told.ingredients]
+    assert parts == [
+        ("instruct model", "it", "google/gemma-it", "1" * 64),
+        ("pre-trained model", "pt", "pt", "2" * 64),
+        ("adapter", "pulp", "pulp", "3" * 64),
+        ("adapter", "noir", "u/noir", "4" * 64),
+        ("heal adapter", "heal", "heal", "5" * 64),
+        ("Fisher", "", "fisher.safetensors", "6" * 64),
+        ("instruct subspace", "", "subspace.safetensors", "7" * 64),
+        ("template and baseline", "", "it-Q6_K.gguf", "8" * 64),
+    ]
+    assert [own.detail for own in told.ingredients if own.role == "adapter"] == [
+        "weight 0.5",
+        "weight 0.25",
+    ]
+    assert dict(told.numbers) == {
+        "method": "average",
+        "s": "0.5",
+        "alpha": "0.1",
+        "rank": "all that are stored",
+        "strength": "1",
+    }
+    assert [step.split(" ", 1)[0] for step in told.formula] == ["The", "W", "Slerp,", "Changed"]
+    assert told.recipe is not None
+    assert str(tmp_path) not in told.recipe, "this machine's paths stay here"
+
+
+def test_idle_steps_are_left_out(tmp_path: Path) -> None:
+    recipe = recipe_at(tmp_path)
+    told = provenance_of(recipe, numbers_for(recipe, {"s": 0, "alpha": 0}), HASHES, None)
+    assert [step.split(" ", 1)[0] for step in told.formula] == ["Changed"]
+
+
+def test_a_gguf_tells_its_own_making(tmp_path: Path) -> None:
+    path = tmp_path / "x.gguf"
+    recipe = recipe_at(tmp_path)
+    path.write_bytes(gguf_of(recipe, 0.7))
+    found = provenance_in(path)
+    assert found is not None
+    told, chosen = found
+    direct = provenance_of(recipe, numbers_for(recipe, {"s": 0.7}), HASHES, "9" * 64)
+    assert told.ingredients == direct.ingredients
+    assert (told.numbers, told.formula) == (direct.numbers, direct.formula)
+    assert chosen == {"s": 0.7}, "the rest is the recipe's own"
+    path.write_bytes(header_bytes({}, [], 32)[0])
+    assert provenance_in(path) is None
+    keys = {f"weighin.{n}": string_value("{") for n in ("recipe", "numbers", "ingredients")}
+    path.write_bytes(header_bytes(keys | {"weighin.build_hash": string_value("")}, [], 32)[0])
+    with pytest.raises(CardError, match="what it says of its own making cannot be read"):
+        provenance_in(path)
+
+
+def test_a_studys_card_is_of_its_best_build(study: Study, tmp_path: Path) -> None:
+    found = from_study(study, tmp_path / "lucha", name="Lucha")
+    assert found.gguf == tmp_path / "lucha" / "builds" / f"{1:016x}.gguf"
+    assert found.file == "Lucha-Q6_K.gguf"
+    told = found.provenance
+    assert told.selection.startswith("A search of 3 trials for ")
+    assert told.selection.endswith("this is trial 1, the best that keeps what was asked.")
+    assert told.chosen_by_figures
+    digest = found.evidence.header.model.sha256
+    assert told.commands == (
+        "weighin search recipe.yaml --trials 3",
+        "weighin build recipe.yaml -p s=0.2 -o Lucha-Q6_K.gguf",
+        f"echo '{digest}  Lucha-Q6_K.gguf' | sha256sum --check",
+    )
+    # the file itself knows the hashes of all its parts, the study's record of this test only some
+    assert [own.sha256 for own in told.ingredients][:4] == ["1" * 64, "2" * 64, "3" * 64, "4" * 64]
+    assert told.build_hash == "9" * 64
+
+
+def test_a_build_that_was_swept_is_told_by_the_studys_record(study: Study, tmp_path: Path) -> None:
+    (tmp_path / "lucha" / "builds" / f"{1:016x}.gguf").unlink()
+    found = from_study(study, tmp_path / "lucha", name="Lucha")
+    assert found.gguf is None
+    hashes = {own.name: own.sha256 for own in found.provenance.ingredients}
+    assert hashes["google/gemma-it"] == "1" * 64
+    assert hashes["u/noir"] is None
+    assert hashes["it-Q6_K.gguf"] == "8" * 64
+    assert found.provenance.build_hash == f"{1:016x}"
+
+
+def test_another_trial_is_its_publishers_choice(study: Study, tmp_path: Path) -> None:
+    found = from_study(study, tmp_path / "lucha", name="Lucha", trial=2)
+    assert found.provenance.selection.endswith(
+        "this is trial 2, named by its publisher, which breaks what was asked."
+    )
+    with pytest.raises(StudyError, match="no trial 7; it has 3"):
+        from_study(study, tmp_path / "lucha", name="Lucha", trial=7)
+
+
+def test_where_no_trial_keeps_the_limits_one_has_to_be_named(tmp_path: Path) -> None:
+    study = made(tmp_path / "s", [1.0], broken=(0,))
+    with pytest.raises(StudyError, match="no whole trial keeps the constraints; name one"):
+        from_study(study, tmp_path / "s", name="x")
+
+
+def test_a_build_that_is_not_the_scored_one_is_refused(study: Study, tmp_path: Path) -> None:
+    place = tmp_path / "lucha" / "builds" / f"{1:016x}.gguf"
+    place.write_bytes(place.read_bytes() + b"x")
+    with pytest.raises(CardError, match="is not the file that was scored"):
+        from_study(study, tmp_path / "lucha", name="Lucha")
+
+
+def test_a_run_of_another_file_than_the_trials_is_refused(study: Study, tmp_path: Path) -> None:
+    runs = tmp_path / "lucha" / "runs"
+    make_run(runs / f"{1:016x}-asked", changed(p0="a, comma"))
+    with pytest.raises(CardError, match="a run of another file than trial 1 built"):
+        from_study(study, tmp_path / "lucha", name="Lucha")
+
+
+def test_a_run_alone_tells_what_its_file_tells(study: Study, tmp_path: Path) -> None:
+    folder = tmp_path / "lucha"
+    gguf = folder / "builds" / f"{1:016x}.gguf"
+    run_folder = folder / "runs" / f"{1:016x}-asked"
+    alone = from_run(run_folder, name="Lucha", gguf=gguf)
+    assert alone.evidence.comparison is None
+    assert alone.provenance.selection == ""
+    assert alone.provenance.commands[0] == "weighin build recipe.yaml -p s=0.2 -o Lucha-Q6_K.gguf"
+    beside = from_run(run_folder, name="Lucha", baseline=folder / "baseline")
+    assert beside.evidence.comparison is not None
+    assert beside.provenance.ingredients == ()
+
+
+def test_the_command_writes_a_card_that_the_hubs_classes_read(
+    study: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, out = tmp_path / "lucha", tmp_path / "README.md"
+    given = ("--license", "gemma", "--model", "heal=u/heal", "-o", out)
+    assert run(monkeypatch, "card", folder, *given) == 0
+    told = capsys.readouterr()
+    assert told.out == f"{out}\n"
+    assert "only a local name is known: pt, pulp;" in told.err
+    data = ModelCard.load(out).data
+    assert (data.license, data.model_name) == ("gemma", "lucha")
+    assert data.base_model == ["google/gemma-it", "u/noir", "u/heal"]
+    assert data.get("base_model_relation") == "merge"
+    assert data.get("adapters") == ["pulp", "u/noir", "u/heal"]
+    text = out.read_text()
+    assert str(tmp_path) not in text, "this machine's paths stay here"
+    assert "chosen by these very figures" in text
+    assert run(monkeypatch, "card", folder, *given) == 2
+    assert "exists; name another --out" in capsys.readouterr().err
+    assert run(monkeypatch, "card", folder, *given, "--force", "--name", "Lucha", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "card": str(out),
+        "name": "Lucha",
+        "file": "Lucha-Q6_K.gguf",
+    }
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "a card needs --license; expected a Hub id such as apache-2.0"),
+        (("--license", "mit", "--baseline", "x"), "--baseline x: a study has its own"),
+        (("--license", "mit", "--model", "noire=a/b"), "did you mean noir?"),
+        (("--license", "mit", "--gguf", "gone.gguf"), "gone.gguf: no such file"),
+    ],
+)
+def test_bad_input_is_one_line(
+    study: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[str, ...],
+    told: str,
+) -> None:
+    assert run(monkeypatch, "card", tmp_path / "lucha", *options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert told in line
+    assert not (tmp_path / "lucha" / "README.md").exists()
+
+
+def test_a_trial_of_a_run_is_refused(
+    study: Study,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "lucha" / "baseline"
+    assert run(monkeypatch, "card", folder, "--license", "mit", "--trial", 1) == 2
+    assert "--trial 1: " in capsys.readouterr().err
