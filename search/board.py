@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.tables import UNDEFINED, figure, figures_json, number
 from metrics.stats import Estimate
 from search.bench import BASELINE
+from search.confirmation import kept_confirmation
 from search.objective import Objective
 from search.shelf import Shelf, Told
 from search.spending import spending_of
@@ -68,7 +69,7 @@ def study_table(study: Study, shelf: Shelf) -> "Table":
 
 def study_json(study: Study, shelf: Shelf) -> dict[str, Any]:
     """The study as one JSON object."""
-    best, baseline = study.best(), shelf.baseline()
+    best, baseline, kept = study.best(), shelf.baseline(), kept_confirmation(study)
     return {
         "study": study.name,
         "folder": str(shelf.folder),
@@ -83,6 +84,7 @@ def study_json(study: Study, shelf: Shelf) -> dict[str, Any]:
         "trials": [_trial_json(row, _metrics(shelf.of(row))) for row in study.rows()],
         "best": None if best is None else _best_json(best, study, shelf),
         "leaders": [row.number for row in study.leaders()],
+        "confirmation": None if kept is None else kept.model_dump(mode="json"),
         "spending": spending_of(study, shelf).to_json(),
         "changes": [change.model_dump(mode="json") for change in study.record.changes],
     }

@@ -56,7 +56,7 @@ def sweep_builds(folder: Path, study: Study, keep: Keep) -> list[str]:
 
 def remove_parts(build: Path, dead: Owner) -> None:
     """Remove what a process that was killed had written of a build."""
-    for part in build.parent.glob(f".{build.name}.*.{dead.pid}"):
+    for part in build.parent.glob(f".*{build.name}.*.{dead.pid}"):
         part.unlink(missing_ok=True)
 
 

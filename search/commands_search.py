@@ -98,6 +98,8 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
     """Work on a study until there is nothing left to do, and print what it says."""
     from search.board import study_json, study_table, verdict
     from search.builds import sweep_builds
+    from search.confirm import confirm_study
+    from search.confirmation_words import confirmation_lines, confirmation_parts
     from search.interrupt import Interrupt
     from search.lease import this_process
     from search.live import LiveBoard
@@ -120,6 +122,13 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
             for row in run_trials(study, weigher, me=me, interrupt=interrupt):
                 note(f"trial {row.number}: {_said(row)}")
                 sweep_builds(bench.folder / "builds", study, keep)
+            confirm_study(
+                study,
+                bench,
+                me=me,
+                interrupt=interrupt,
+                after_run=lambda: sweep_builds(bench.folder / "builds", study, keep),
+            )
     if interrupt.asked or baseline is None:
         note("stopped; the same command goes on from here")
         raise typer.Exit(EXIT_INTERRUPTED)
@@ -129,6 +138,8 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
         return
     print_rich(study_table(study, shelf))
     typer.echo(verdict(study, shelf))
+    print_rich(*confirmation_parts(study))
+    typer.echo("\n".join(confirmation_lines(study)))
 
 
 def _keep(asked: str | None, of_recipe: "Keep") -> "Keep":

@@ -26,7 +26,7 @@ def study(place: StudyPlace, storage: StorageUrl = None, as_json: JsonFlag = Fal
     from search.spending import spending_of
     from search.storage import storage_errors
 
-    opened, folder = _opened(place, storage)
+    opened, folder = opened_study(place, storage)
     with storage_errors(opened.url):
         shelf = Shelf(opened, folder)
         if as_json:
@@ -50,7 +50,7 @@ def dashboard(
     """Serve optuna-dashboard on a study, with its runs as artifacts, until Ctrl-C."""
     from search.dashboard import address_of, dashboard_server
 
-    opened, folder = _opened(place, storage)
+    opened, folder = opened_study(place, storage)
     with dashboard_server(opened, folder, host=host, port=port) as server:
         try:
             typer.echo(address_of(server, opened))
@@ -60,7 +60,7 @@ def dashboard(
             note("closed")
 
 
-def _opened(place: str, storage: str | None) -> "tuple[Study, Path]":
+def opened_study(place: str, storage: str | None) -> "tuple[Study, Path]":
     """A study and its folder on this machine, which need not be there."""
     from search.study import load_study
 

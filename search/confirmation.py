@@ -5,7 +5,7 @@ nothing of models or of how runs are made.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Self
 
 from pydantic import ValidationError
 
@@ -14,9 +14,6 @@ from metrics.stats import ALPHA, Estimate
 from search.errors import StudyError
 from search.recipe import Number
 from search.study import Study, TrialRow
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA_VERSION = 1
 JOB = "confirmation"
@@ -41,6 +38,10 @@ class Asked(Record):
     """Whole trials that were chosen from."""
     runners_up: int
     """Most of them to run."""
+
+    def same_questions(self, other: Self) -> bool:
+        """Whether runs for the one serve the other."""
+        return (self.baseline_sha256, self.questions) == (other.baseline_sha256, other.questions)
 
 
 class Gain(Record):

@@ -59,8 +59,7 @@ def export_hf(
         BuildError: the folder is in use or the disk too full. Nothing half-written is left.
     """
     it = ingredients.it
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BuildError(f"{out} exists and is not an empty folder; name another")
+    require_free(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     check_room(out.parent, sum(file.size_bytes for file in it.files.values()))
     beside = sibling(out, "part")
@@ -79,6 +78,16 @@ def export_hf(
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return out
+
+
+def require_free(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises:
+        BuildError: It does, or is a file.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BuildError(f"{out} exists and is not an empty folder; name another")
 
 
 class _SaveJob(MergedTensor):

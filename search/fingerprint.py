@@ -46,10 +46,7 @@ def parts_of(ready: Prepared, tasks: Sequence[Task], settings: EngineSettings) -
         settings: What is asked of the engine.
     """
     parts = {f"recipe {name}": text for name, text in _recipe_parts(ready.recipe)}
-    parts |= {name: _sha(digest) for name, digest in _ingredients(ready.ingredients)}
-    parts["baseline"] = _sha(ready.template_sha256)
-    if ready.recipe.baseline.imatrix is not None:
-        parts["importance matrix"] = _sha(_hash_at(ready.recipe.baseline.imatrix))
+    parts |= ingredient_parts(ready)
     for task in tasks:
         prompts = task.prompts
         name = f"prompts of {prompts.name}"
@@ -61,6 +58,15 @@ def parts_of(ready: Prepared, tasks: Sequence[Task], settings: EngineSettings) -
         parts["prose scores"] = _prose_signature()
     parts |= {f"engine {key}": _plain(value) for key, value in settings.model_dump().items()}
     parts["llama-cpp-python"] = version("llama_cpp_python")
+    return parts
+
+
+def ingredient_parts(ready: Prepared) -> Parts:
+    """The files that a build is made of."""
+    parts = {name: _sha(digest) for name, digest in _ingredients(ready.ingredients)}
+    parts["baseline"] = _sha(ready.template_sha256)
+    if ready.recipe.baseline.imatrix is not None:
+        parts["importance matrix"] = _sha(_hash_at(ready.recipe.baseline.imatrix))
     return parts
 
 

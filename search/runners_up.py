@@ -39,23 +39,40 @@ class Choice:
     """Runners-up beyond the limit."""
 
 
-def choose(study: Study, limit: int, run_of: Callable[[TrialRow], Run]) -> Choice | None:
+def eligible(study: Study, questions: str) -> list[TrialRow]:
+    """The trials to choose from, from best to worst, each build once.
+
+    Args:
+        study: Its search is over.
+        questions: Hash of what the search asks now; runs on other questions cannot be paired.
+
+    Returns:
+        Whole trials that keep every limit; the baseline's own point among them.
+    """
+    found: dict[str | None, TrialRow] = {}
+    for row in study.ranked():
+        if row.feasible and is_comparable(row, questions):
+            found.setdefault(row.build, row)
+    return list(found.values())
+
+
+def is_comparable(row: TrialRow, questions: str) -> bool:
+    """Whether a trial was asked what the study asks now."""
+    return row.run == BASELINE or (row.run or "").endswith(f"-{questions}")
+
+
+def choose(
+    study: Study, rows: Sequence[TrialRow], limit: int, run_of: Callable[[TrialRow], Run]
+) -> Choice:
     """Who is run on the prompts that were held back.
 
     Args:
         study: Its search is over.
+        rows: The eligible trials, at least one.
         limit: Most runners-up.
         run_of: A trial's run on the search's half.
-
-    Returns:
-        None where no trial keeps the constraints, so that there is nothing to confirm.
     """
-    leader = study.best()
-    if leader is None:
-        return None
-    rivals = [
-        row for row in _once_each(study.ranked()) if row.feasible and row.build != leader.build
-    ]
+    leader, *rivals = rows
     if len(study.objectives) > 1:
         front = {row.number for row in study.leaders()}
         close = [Chosen(row, ("runner-up",)) for row in rivals if row.number in front]
@@ -107,11 +124,3 @@ def _with_own(study: Study, chosen: list[Chosen]) -> list[Chosen]:
         for one in chosen
     ]
     return [*chosen, Chosen(own, ("recipe's own",))] if named == chosen else named
-
-
-def _once_each(rows: Sequence[TrialRow]) -> list[TrialRow]:
-    """Each build's first row."""
-    found: dict[str | None, TrialRow] = {}
-    for row in rows:
-        found.setdefault(row.build, row)
-    return list(found.values())
