@@ -14,6 +14,7 @@ from harness.card.commands import eval_commands
 from harness.card.evidence import CardError, Evidence, gather, require_scored
 from harness.card.provenance import Provenance, Terms, with_hub_ids
 from harness.runs import Run, RunHeader
+from search.card_confirmed import current_confirmation, evidence_of, told_of
 from search.card_recipe import (
     RECIPE_FILE,
     build_command,
@@ -21,6 +22,7 @@ from search.card_recipe import (
     provenance_in,
     provenance_of,
 )
+from search.confirmation import Confirmation
 from search.errors import StudyError
 from search.numbers import numbers_for
 from search.recipe import Recipe
@@ -85,7 +87,8 @@ def from_study(
         CardError: A figure, a file or a Hub id that does not hold.
         RunError: A run is missing or was edited.
     """
-    row = _chosen(study, trial)
+    confirmation = current_confirmation(study)
+    row = _chosen(study, trial, confirmation)
     run = run_of(study, folder, row)
     if run is None:
         raise StudyError(
@@ -99,10 +102,21 @@ def from_study(
             f"{header.model.sha256[:12]}, built {(row.sha256 or '-')[:12]})"
         )
     found = _build(folder, row, gguf, header)
-    evidence = gather(run, Run.open(folder / BASELINE), names=(BASELINE, name))
+    chosen_on = gather(run, Run.open(folder / BASELINE), names=(BASELINE, name))
     file = file_name(name, header)
-    provenance = _provenance(study, row, found, file, header)
-    return Material(evidence, with_hub_ids(provenance, models), file, found)
+    provenance = with_hub_ids(_provenance(study, row, found, file, header), models)
+    confirmed = None if confirmation is None else confirmation.of_trial(row.number)
+    if confirmation is None or confirmed is None:
+        return Material(chosen_on, provenance, file, found)
+    evidence = evidence_of(confirmed, folder, header, (BASELINE, name))
+    provenance = provenance.model_copy(
+        update={
+            "selection": f"{provenance.selection} {told_of(confirmation, confirmed)}",
+            "chosen_by_figures": False,
+            "confirmed": True,
+        }
+    )
+    return Material(evidence, provenance, file, found, chosen_on)
 
 
 def from_run(
@@ -145,8 +159,15 @@ def from_run(
     return Material(evidence, with_hub_ids(provenance, models), file, gguf)
 
 
-def _chosen(study: Study, trial: int | None) -> TrialRow:
+def _chosen(study: Study, trial: int | None, confirmation: Confirmation | None) -> TrialRow:
     """The row of the build that is published."""
+    if trial is None and confirmation is not None:
+        trial = confirmation.winner
+        if trial is None:
+            raise StudyError(
+                f"study {study.name}: on the prompts held back no build beats the baseline: ship "
+                "that, or name a build with --trial"
+            )
     if trial is None:
         row = study.best()
         if row is None:

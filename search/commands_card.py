@@ -8,7 +8,6 @@ import typer
 from harness.console import JsonFlag, print_json, print_rich
 from harness.grids import rich_table
 from search.commands_report import is_terminal, require_free
-from search.publication import Chosen
 
 Subject = Annotated[Path, typer.Argument(help="A study's or a run's folder.", metavar="STUDY|RUN")]
 License = Annotated[
@@ -60,6 +59,7 @@ def card(
     """Write a Hugging Face model card, every figure of which has a run behind it."""
     from harness.card.card import tell_local_names, write_card
     from harness.card.provenance import terms_of
+    from search.publication import Chosen
 
     path = out or subject / "README.md"
     chosen = Chosen(subject, model or [], baseline, gguf, trial, storage)
@@ -103,6 +103,7 @@ def publish(
     from harness.card.card import tell_local_names
     from harness.card.provenance import terms_of
     from harness.publish import check_repo, plan_grid, plan_upload, upload
+    from search.publication import Chosen
 
     terms = terms_of(check_repo(repo), license, license_name, license_link)
     chosen = Chosen(subject, model or [], baseline, gguf, trial, storage)

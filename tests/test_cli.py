@@ -19,6 +19,8 @@ COMMANDS = (
     "score",
     "kld",
     "report",
+    "card",
+    "publish",
     "study",
     "dashboard",
 )

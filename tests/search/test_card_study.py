@@ -10,10 +10,13 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import create_trial
 
 from harness.card.evidence import CardError
+from harness.card.provenance import terms_of
 from harness.console import run_app
+from metrics.stats import Estimate
 from search.card_recipe import provenance_in, provenance_of
 from search.card_study import from_run, from_study
 from search.cli import app
+from search.confirmation import Asked, Candidate, Confirmation, Gain
 from search.errors import StudyError
 from search.gguf_file import header_bytes, string_value
 from search.numbers import numbers_for
@@ -305,3 +308,88 @@ def test_a_trial_of_a_run_is_refused(
     folder = tmp_path / "lucha" / "baseline"
     assert run(monkeypatch, "card", folder, "--license", "mit", "--trial", 1) == 2
     assert "--trial 1: " in capsys.readouterr().err
+
+
+def confirm(study: Study, folder: Path, trial: int, *, n_trials: int = 3) -> None:
+    """What a confirmation of one trial leaves: its record in the storage, and the two runs."""
+    row = next(own for own in study.rows() if own.number == trial)
+    assert row.build is not None and row.sha256 is not None
+    name = f"{row.build}-held"
+    gain = Gain(
+        metric="h_delta",
+        direction="maximize",
+        search=Estimate(value=3.0, low=1.0, high=5.0, n=4),
+        confirmed=Estimate(value=1.25, low=0.5, high=2.0, n=4),
+        drop=Estimate(value=1.75, low=None, high=None, n=4),
+        own=Estimate(value=40.0, low=None, high=None, n=4),
+        p_value=0.01,
+        p_holm=0.02,
+    )
+    candidate = Candidate(
+        trial=trial,
+        roles=("leader",),
+        params=row.params,
+        build=row.build,
+        sha256=row.sha256,
+        run=name,
+        kept_in_search=True,
+        p_leader=None,
+        gains=(gain,),
+        bounds=(),
+    )
+    record = Confirmation(
+        asked=Asked(baseline_sha256="a" * 64, questions="q", n_trials=n_trials, runners_up=2),
+        n_prompts={"asked": 4, "told": 3},
+        confidence=0.95,
+        n_claims=1,
+        leader=trial,
+        baseline=(),
+        candidates=(candidate,),
+        n_left_out=0,
+        outcome="shown",
+        winner=trial,
+        n_tokens=0,
+    )
+    study.set("confirmation.done", {"record": record.model_dump(mode="json"), "files": {}})
+    make_run(folder / "confirm" / "baseline")
+    facts = header().model.model_copy(update={"sha256": row.sha256, "file": f"{row.build}.gguf"})
+    make_run(folder / "confirm" / "runs" / name, changed(p1="no comma"), model=facts)
+
+
+def test_confirmed_figures_come_first(study: Study, tmp_path: Path) -> None:
+    folder = tmp_path / "lucha"
+    confirm(study, folder, 0)
+    found = from_study(study, folder, name="Lucha")
+    assert found.evidence.run.folder.parent == folder / "confirm" / "runs"
+    assert found.chosen_on is not None
+    # on the prompts held back all four are followed, on the others two
+    strict = "asked.prompt_level_strict_acc"
+    assert found.evidence.summary.metrics[strict].count == 4
+    assert found.chosen_on.summary.metrics[strict].count == 2
+    assert (
+        "On 4 asked, 3 told prompts that the search had not seen (builds run on them: 1): "
+        "h_delta +1.25 [+0.50, +2.00] to the baseline, p .02, where the search had found +3.00; "
+        "every limit is kept." in found.provenance.selection
+    )
+    card = str(found.card(terms_of("Lucha", "mit", None, None)))
+    glance, _, rest = card.partition("The same figures on the prompts that the build was chosen by")
+    assert "100.0 [51.0, 100.0]" in glance
+    assert "50.0 [15.0, 85.0]" in rest
+    assert "chosen by these very figures" not in card
+    assert "A confirmation on prompts" not in card
+
+
+def test_a_confirmation_that_trials_have_outlived_counts_no_more(
+    study: Study, tmp_path: Path
+) -> None:
+    confirm(study, tmp_path / "lucha", 0, n_trials=2)
+    found = from_study(study, tmp_path / "lucha", name="Lucha")
+    assert found.chosen_on is None
+    assert found.provenance.chosen_by_figures
+
+
+def test_confirmed_runs_of_another_file_are_refused(study: Study, tmp_path: Path) -> None:
+    confirm(study, tmp_path / "lucha", 0)
+    make_run(tmp_path / "lucha" / "confirm" / "runs" / f"{0:016x}-held", changed(p1="no comma"))
+    with pytest.raises(CardError, match="another file than trial 0 built; confirm the study again"):
+        from_study(study, tmp_path / "lucha", name="Lucha")
