@@ -16,6 +16,7 @@ from harness.commands_check import gates_app
 from harness.commands_lexicon import lexicon_app
 from harness.console import run_app
 from search import (
+    commands_best,
     commands_build,
     commands_card,
     commands_fisher,
@@ -44,6 +45,7 @@ app.command()(commands_search.search)
 app.command()(commands_search.worker)
 app.command()(commands_study.study)
 app.command()(commands_study.dashboard)
+app.command()(commands_best.best)
 app.command("eval")(commands_eval.eval_)
 app.command()(commands_score.score)
 app.command()(commands_noise.noise)

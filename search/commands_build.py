@@ -55,7 +55,7 @@ def build(
 
     loaded = load_recipe(recipe)
     result = build_gguf(
-        loaded, parse_numbers(param or []), out, hf=hf, n_threads=threads, progress=_Progress()
+        loaded, parse_numbers(param or []), out, hf=hf, n_threads=threads, progress=BuildProgress()
     )
     if json:
         print_json(result.model_dump(mode="json"))
@@ -112,7 +112,7 @@ def inspect(
     print_rich(*parts)
 
 
-class _Progress:
+class BuildProgress:
     """Says now and then how much is written."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from search.bench import BASELINE, BUILD_DIGITS
 from search.builds import remove_parts
 from search.cache import file_sha256
-from search.confirmation import Confirmation, is_current, kept_confirmation
+from search.confirmation import is_current, kept_confirmation
 from search.disk import check_room, sibling
 from search.errors import BuildError, StudyError
 from search.fingerprint import changes, ingredient_parts, told
@@ -28,16 +28,6 @@ SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
-class Winner:
-    """What a study comes to."""
-
-    row: TrialRow | None
-    """None where the baseline is to be shipped."""
-    confirmation: Confirmation | None
-    """What it rests on; None where nothing was confirmed, or trials have ended since."""
-
-
-@dataclass(frozen=True)
 class Written:
     """A build that was put where its user wants it."""
 
@@ -50,19 +40,25 @@ class Written:
     """The merged checkpoint's folder."""
 
 
-def winner_of(study: Study) -> Winner:
+def winner_of(study: Study) -> TrialRow | None:
     """The trial whose build is to be shipped: the confirmed one, else the search's leader.
+
+    Returns:
+        None where the baseline is to be shipped: nothing beats it, or nothing keeps the limits.
 
     Raises:
         StudyError: No trial has ended yet.
     """
-    if not study.ranked():
+    ranked = study.ranked()
+    if not ranked:
         raise StudyError(f"study {study.name}: no whole trial has ended yet; run weighin search")
     kept = kept_confirmation(study)
-    if kept is not None and is_current(kept, study.ranked()):
-        return Winner(next((r for r in study.ranked() if r.number == kept.winner), None), kept)
+    if kept is not None and is_current(kept, ranked):
+        return next((row for row in ranked if row.number == kept.winner), None)
     best = study.best()
-    return Winner(None if best is None or best.build == BASELINE else best, None)
+    if best is None or best.build == BASELINE or not _gains(study, best):
+        return None
+    return best
 
 
 def trial_of(study: Study, number: int) -> TrialRow:
@@ -168,6 +164,24 @@ def make_again(
         beside.replace(out)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _gains(study: Study, row: TrialRow) -> bool:
+    """Whether a trial does better than the baseline in an objective, as far as that can be told.
+
+    A figure of the candidate's own says nothing without the baseline's, which only a trial at the
+    baseline's own point has.
+    """
+    itself = next((r for r in study.ranked() if r.build == BASELINE), None)
+    for index, objective in enumerate(study.objectives):
+        assert row.values is not None
+        zero = 0.0 if objective.relative else None
+        if zero is None and itself is not None and itself.values is not None:
+            zero = itself.values[index]
+        sign = 1 if objective.direction == "maximize" else -1
+        if zero is None or sign * (row.values[index] - zero) > 0:
+            return True
+    return False
 
 
 def _require_ingredients(study: Study, ready: Prepared, row: TrialRow) -> None:
