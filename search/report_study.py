@@ -17,6 +17,7 @@ from harness.runs import Run
 from search.artifacts import artifacts_at
 from search.errors import StudyError
 from search.record import FILE
+from search.report_confirm import confirm_sections, confirmed_claim
 from search.report_trials import front_of, numbers_of, objectives_of, search_section, value_text
 from search.study import Study, TrialRow
 
@@ -54,9 +55,9 @@ def report_on_study(study: Study, folder: Path) -> tuple[Document, str]:
         matter,
         kind="Study",
         title=study.name,
-        claim=claim_of(study),
+        claim=confirmed_claim(study) or claim_of(study),
         facts=_facts(study),
-        sections=[search_section(study)],
+        sections=[*confirm_sections(study), search_section(study)],
     )
     return document, page_of(matter, document)
 
