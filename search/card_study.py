@@ -22,13 +22,13 @@ from search.card_recipe import (
     provenance_in,
     provenance_of,
 )
-from search.confirmation import Confirmation
 from search.errors import StudyError
 from search.numbers import numbers_for
 from search.recipe import Recipe
 from search.report_study import run_of
 from search.report_trials import objectives_of
 from search.study import Study, TrialRow
+from search.winner import winner_of
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard
@@ -51,6 +51,8 @@ class Material:
     """The build's file, proved to be the one that was scored; None where it is not at hand."""
     chosen_on: Evidence | None = None
     """The figures of the search, where the card's are of a confirmation."""
+    row: TrialRow | None = None
+    """The trial, of a study's build."""
 
     def card(self, terms: Terms) -> "ModelCard":
         """The card, under the publisher's words.
@@ -88,7 +90,7 @@ def from_study(
         RunError: A run is missing or was edited.
     """
     confirmation = current_confirmation(study)
-    row = _chosen(study, trial, confirmation)
+    row = _chosen(study, trial)
     run = run_of(study, folder, row)
     if run is None:
         raise StudyError(
@@ -107,7 +109,7 @@ def from_study(
     provenance = with_hub_ids(_provenance(study, row, found, file, header), models)
     confirmed = None if confirmation is None else confirmation.of_trial(row.number)
     if confirmation is None or confirmed is None:
-        return Material(chosen_on, provenance, file, found)
+        return Material(chosen_on, provenance, file, found, row=row)
     evidence = evidence_of(confirmed, folder, header, (BASELINE, name))
     provenance = provenance.model_copy(
         update={
@@ -116,7 +118,7 @@ def from_study(
             "confirmed": True,
         }
     )
-    return Material(evidence, provenance, file, found, chosen_on)
+    return Material(evidence, provenance, file, found, chosen_on, row)
 
 
 def from_run(
@@ -159,20 +161,14 @@ def from_run(
     return Material(evidence, with_hub_ids(provenance, models), file, gguf)
 
 
-def _chosen(study: Study, trial: int | None, confirmation: Confirmation | None) -> TrialRow:
+def _chosen(study: Study, trial: int | None) -> TrialRow:
     """The row of the build that is published."""
-    if trial is None and confirmation is not None:
-        trial = confirmation.winner
-        if trial is None:
-            raise StudyError(
-                f"study {study.name}: on the prompts held back no build beats the baseline: ship "
-                "that, or name a build with --trial"
-            )
     if trial is None:
-        row = study.best()
+        row = winner_of(study)
         if row is None:
             raise StudyError(
-                f"study {study.name}: no whole trial keeps the constraints; name one with --trial"
+                f"study {study.name}: no build is better than the baseline and keeps what was "
+                "asked: ship the baseline, or name a build with --trial"
             )
     else:
         rows = {own.number: own for own in study.rows()}
@@ -232,10 +228,10 @@ def _selection(study: Study, row: TrialRow, n_trials: int) -> str:
     """How the build came out among the others."""
     limits = ", ".join(constraint.text for constraint in study.constraints)
     kept = f", subject to {limits}" if limits else ""
-    best = study.best()
+    winner = winner_of(study)
     said = f"A search of {n_trials} trials for {objectives_of(study)}{kept}; "
-    if best is not None and best.number == row.number:
-        return f"{said}this is trial {row.number}, the best that keeps what was asked."
+    if winner is not None and winner.number == row.number:
+        return f"{said}this is trial {row.number}, which it comes to."
     verb = "keeps" if row.feasible else "breaks"
     return f"{said}this is trial {row.number}, named by its publisher, which {verb} what was asked."
 

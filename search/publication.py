@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.card.evidence import CardError
+from harness.console import note
 from harness.publish import CARD
 from search.report_study import is_study
 
@@ -110,26 +111,35 @@ class Chosen:
             report: Whether there is to be one.
 
         Raises:
-            CardError: The build's file is not at hand.
+            CardError: The file that a run was made with is not at hand.
+            BuildError: The build cannot be made again as it was scored.
             ReportError: A library of the extra `report` is missing.
             WeighinError: As `material`.
         """
         from harness.card.card import write_card
 
-        material = self.material(terms.name)
-        if material.gguf is None:
-            raise CardError(
-                f"{self.subject}: the file that was scored (SHA-256 "
-                f"{material.evidence.header.model.sha256[:12]}) is not here; name it with --gguf, "
-                "or build it again as the card says"
-            )
-        place = self.subject / STAGED
-        files = {material.file: material.gguf, CARD: place / CARD}
+        material, place = self.material(terms.name), self.subject / STAGED
+        files = {material.file: self._build(material, place), CARD: place / CARD}
         write_card(material.card(terms), files[CARD])
         if report:
             files[REPORT] = place / REPORT
             self._write_report(files[REPORT])
         return Staged(material, files)
+
+    def _build(self, material: "Material", place: Path) -> Path:
+        """The file that was scored; a study that kept it no more has it made again."""
+        if material.gguf is not None:
+            return material.gguf
+        scored = material.evidence.header.model.sha256
+        if self.study is None or material.row is None:
+            raise CardError(
+                f"{self.subject}: a run does not hold the file that was scored (SHA-256 "
+                f"{scored[:12]}); name it with --gguf"
+            )
+        from search.winner import write_build
+
+        note(f"the study keeps the build of trial {material.row.number} no more; building it again")
+        return write_build(self.study, material.row, self.subject, place / material.file).path
 
     def _write_report(self, path: Path) -> None:
         from harness.report.page import write_page

@@ -30,7 +30,7 @@ def limitations(evidence: Evidence, provenance: Provenance) -> Iterator[str]:
             yield f"Shown to be worse than the baseline: {named(worse)}."
         heads = [d for d in comparison.differences if d.metric.endswith((STRICT, STYLE))]
         for row in heads:
-            if row.smallest is not None:
+            if row.smallest:  # 0 where every answer has the same figure
                 points = " points" if is_fraction(row.metric) else ""
                 yield (
                     f"{row.metric.partition('.')[0]}: a difference under "

@@ -180,7 +180,7 @@ def test_a_studys_card_is_of_its_best_build(study: Study, tmp_path: Path) -> Non
     assert found.file == "Lucha-Q6_K.gguf"
     told = found.provenance
     assert told.selection.startswith("A search of 3 trials for ")
-    assert told.selection.endswith("this is trial 1, the best that keeps what was asked.")
+    assert told.selection.endswith("this is trial 1, which it comes to.")
     assert told.chosen_by_figures
     digest = found.evidence.header.model.sha256
     assert told.commands == (
@@ -213,10 +213,15 @@ def test_another_trial_is_its_publishers_choice(study: Study, tmp_path: Path) ->
         from_study(study, tmp_path / "lucha", name="Lucha", trial=7)
 
 
-def test_where_no_trial_keeps_the_limits_one_has_to_be_named(tmp_path: Path) -> None:
-    study = made(tmp_path / "s", [1.0], broken=(0,))
-    with pytest.raises(StudyError, match="no whole trial keeps the constraints; name one"):
+@pytest.mark.parametrize(("gain", "broken"), [(1.0, (0,)), (-1.0, ())])
+def test_where_the_baseline_is_to_be_shipped_a_build_has_to_be_named(
+    tmp_path: Path, gain: float, broken: tuple[int, ...]
+) -> None:
+    study = made(tmp_path / "s", [gain], broken=broken)
+    with pytest.raises(StudyError, match="ship the baseline, or name a build with --trial"):
         from_study(study, tmp_path / "s", name="x")
+    named = from_study(study, tmp_path / "s", name="x", trial=0).provenance.selection
+    assert f"named by its publisher, which {'breaks' if broken else 'keeps'}" in named
 
 
 def test_a_build_that_is_not_the_scored_one_is_refused(study: Study, tmp_path: Path) -> None:
