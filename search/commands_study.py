@@ -22,6 +22,7 @@ StorageUrl = Annotated[
 def study(place: StudyPlace, storage: StorageUrl = None, as_json: JsonFlag = False) -> None:
     """Show a study: every trial, the leaders, what it cost, what is left."""
     from search.board import ended_early_lines, study_json, study_table, verdict
+    from search.confirmation_words import confirmation_lines, confirmation_parts
     from search.shelf import Shelf
     from search.spending import spending_of
     from search.storage import storage_errors
@@ -38,7 +39,10 @@ def study(place: StudyPlace, storage: StorageUrl = None, as_json: JsonFlag = Fal
             *spending_of(opened, shelf).lines(),
             verdict(opened, shelf),
         ]
+        confirmed = confirmation_parts(opened), confirmation_lines(opened)
     typer.echo("\n".join(lines))
+    print_rich(*confirmed[0])
+    typer.echo("\n".join(confirmed[1]))
 
 
 def dashboard(

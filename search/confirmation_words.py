@@ -70,8 +70,9 @@ def confirmation_lines(study: Study) -> list[str]:
             f"(search.runners_up: {record.asked.runners_up})"
         )
     if not is_current(record, study.ranked()):
+        n = record.asked.n_trials
         lines.append(
-            f"that was after {record.asked.n_trials} whole trials; {len(study.ranked())} have "
+            f"that was after {n} whole trial{'s' if n != 1 else ''}; {len(study.ranked())} have "
             "ended by now"
         )
     return lines
@@ -134,7 +135,7 @@ def _why_none(study: Study) -> str:
         )
     if study.ranked() and study.best() is None:
         return "nothing is confirmed: no trial keeps the constraints"
-    return "nothing is confirmed yet: that is done once every trial has ended"
+    return "nothing is confirmed yet: weighin search does that once every trial has ended"
 
 
 def _limits(candidate: Candidate) -> str:

@@ -58,9 +58,8 @@ def gains_table(record: Confirmation) -> Table:
             Cell(text=f"Trial {candidate.trial}", detail=", ".join(candidate.roles)),
             Cell(text=gain.metric),
             _cell(gain, gain.search),
-            _cell(gain, gain.confirmed).model_copy(
-                update={"tone": gain.shown, "strip": _strip(gain, reach[gain.metric])}
-            ),
+            _cell(gain, gain.confirmed).model_copy(update={"tone": gain.shown}),
+            Cell(text="", strip=_strip(gain, reach[gain.metric])),
             _cell(gain, gain.drop),
             Cell(text=p_text(gain.p_holm)),
         )
@@ -77,6 +76,7 @@ def gains_table(record: Confirmation) -> Table:
             Column(label="Figure", numeric=False),
             Column(label="In the search"),
             Column(label="Confirmed"),
+            Column(label="Around no gain", numeric=False),
             Column(label="Drop"),
             Column(label="p, Holm"),
         ),

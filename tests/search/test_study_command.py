@@ -41,13 +41,14 @@ def test_it_prints_the_table_the_reasons_the_cost_and_the_answer(study: Study) -
     lines = done.stdout.splitlines()
     assert lines[0].startswith("study demo: h_delta, ifeval.prompt_level_strict_acc >= ")
     assert sum(line.startswith("│ * │") for line in lines) == 1
-    assert lines[-7:-2] == [
+    assert lines[-8:-3] == [
         f"trial 2 was stopped: {WHY_STOPPED}",
         f"trial 3 failed (build): {WHY_FAILED}",
         "spent: 4,500 tokens, 4 min",
         "left: nothing, every trial has ended",
         "best build: trial 1 (s=0.300), h_delta +4.10",
     ]
+    assert lines[-1].startswith("nothing is confirmed yet")
 
 
 def test_its_json_is_one_object_and_nothing_else(study: Study) -> None:
