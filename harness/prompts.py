@@ -346,7 +346,8 @@ def _features(prompt: Prompt) -> Counter[str]:
     if prompt.instructions:
         counts[f"{len(prompt.instructions)} instructions"] = 1
     if prompt.group is not None:
-        counts.update({prompt.group, *(f"*{part}" for part in prompt.group.split("/"))})
+        # in one order, since costs are summed in it and a set of strings has another in every process
+        counts.update(sorted({prompt.group, *(f"*{part}" for part in prompt.group.split("/"))}))
     return counts
 
 

@@ -1,6 +1,9 @@
 """Prompt sets: reading, refusing, choosing."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -209,6 +212,26 @@ def test_a_limit_keeps_the_shares_of_the_groups() -> None:
     for seed in range(5):
         chosen = take(whole, 4, seed=seed)
         assert Counter(p.group for p in chosen.prompts) == {"a/x": 2, "a/y": 1, "b": 1}
+
+
+def test_every_process_takes_the_same_prompts() -> None:
+    code = (
+        "from harness.prompts import load_prompt_set\n"
+        "for limit in (12, 24, 40):\n"
+        "    print(load_prompt_set('prose', limit=limit, seed=0).sha256)"
+    )
+    taken = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": str(hash_seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for hash_seed in range(8)
+    }
+    assert len(taken) == 1
+    assert len(taken.pop().split()) == 3
 
 
 def test_the_seed_decides_which_prompts_are_taken() -> None:
