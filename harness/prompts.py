@@ -346,7 +346,7 @@ def _features(prompt: Prompt) -> Counter[str]:
     if prompt.instructions:
         counts[f"{len(prompt.instructions)} instructions"] = 1
     if prompt.group is not None:
-        # in one order, since costs are summed in it and a set of strings has another in every process
+        # costs are summed in this order, and a set of strings has another in every process
         counts.update(sorted({prompt.group, *(f"*{part}" for part in prompt.group.split("/"))}))
     return counts
 

@@ -216,9 +216,9 @@ def test_a_limit_keeps_the_shares_of_the_groups() -> None:
 
 def test_every_process_takes_the_same_prompts() -> None:
     code = (
-        "from harness.prompts import load_prompt_set\n"
-        "for limit in (12, 24, 40):\n"
-        "    print(load_prompt_set('prose', limit=limit, seed=0).sha256)"
+        "from harness.prompts import half, load_prompt_set, take\n"
+        "for which in ('search', 'confirm'):\n"
+        "    print(take(half(load_prompt_set('prose'), which, seed=0), 24, seed=0).sha256)"
     )
     taken = {
         subprocess.run(
@@ -231,7 +231,7 @@ def test_every_process_takes_the_same_prompts() -> None:
         for hash_seed in range(8)
     }
     assert len(taken) == 1
-    assert len(taken.pop().split()) == 3
+    assert len(taken.pop().split()) == 2
 
 
 def test_the_seed_decides_which_prompts_are_taken() -> None:
