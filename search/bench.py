@@ -137,18 +137,19 @@ class Bench:
         run = Run.open(folder)
         return run if self._is_of_this(run) else None
 
-    def make_baseline_run(self, check: Callable[[], None]) -> Run:
+    def make_baseline_run(self, check: Callable[[], None], title: str = BASELINE) -> Run:
         """Make the baseline's run, or go on with it; another one in its place is moved aside.
 
         Args:
             check: Called after every wave; raises where the work must end.
+            title: What to call it on the screen.
         """
         folder = self.folder / BASELINE
         if (folder / "run.json").is_file() and not self._is_of_this(Run.open(folder)):
             aside = folder.with_name(f"{BASELINE}-{_identity(Run.open(folder))}")
             folder.rename(aside)
         return self.weigh(
-            self.baseline_gguf, folder, BASELINE, settings=self.settings, after_wave=_only(check)
+            self.baseline_gguf, folder, title, settings=self.settings, after_wave=_only(check)
         )
 
     def weigh(

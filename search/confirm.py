@@ -36,6 +36,9 @@ from search.winner import scored_build
 FOLDER = "confirm"
 """Where the runs lie, in the study's folder."""
 
+HELD_BACK = "held-back prompts"
+"""What a run is said to be on."""
+
 Files = Mapping[str, Mapping[str, tuple[str, str]]]
 """Files in the artifact store, by run and name."""
 
@@ -148,8 +151,8 @@ class _Work:
 
     def _baseline(self) -> Run:
         if self.asked.baseline_if_whole() is None and BASELINE in self.kept:
-            self.asked.fetch(BASELINE, self.kept[BASELINE], "the baseline on held-back prompts")
-        return self.asked.make_baseline_run(self.check)
+            self.asked.fetch(BASELINE, self.kept[BASELINE], f"the baseline, {HELD_BACK}")
+        return self.asked.make_baseline_run(self.check, f"{BASELINE}, {HELD_BACK}")
 
     def _run(self, one: Chosen) -> Run:
         row = one.row
@@ -158,7 +161,7 @@ class _Work:
         folder = self.asked.run_folder(name)
         whole = (folder / "summary.json").is_file()
         if not whole and name in self.kept:
-            self.asked.fetch(name, self.kept[name], f"trial {row.number} on held-back prompts")
+            self.asked.fetch(name, self.kept[name], f"trial {row.number}, {HELD_BACK}")
         elif not whole:
             self.check()
             path = self.bench.build_path(row.build)
@@ -167,7 +170,7 @@ class _Work:
             self.asked.weigh(
                 gguf,
                 folder,
-                f"trial {row.number}, held-back prompts",
+                f"trial {row.number}, {HELD_BACK}",
                 after_wave=lambda _run, _completions: self.check(),
             )
         run = Run.open(folder)

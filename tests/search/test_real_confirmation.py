@@ -1,14 +1,11 @@
-"""Studies of a small real model, confirmed in processes that are really stopped; their builds."""
+"""Studies of a small real model, confirmed in processes that are really stopped."""
 
 import json
-import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from harness.runs import file_sha256
 from search.confirmation import FILE, kept_confirmation
 from search.study import load_study
 
@@ -118,61 +115,3 @@ def test_where_nothing_is_held_back_it_says_so(asked: Path, tmp_path: Path) -> N
     assert code == 0, told
     assert out.splitlines()[-1].startswith("nothing is confirmed: `evaluate.confirm` is false")
     assert not (tmp_path / "s" / "confirm").exists()
-
-
-def test_best_writes_the_bytes_that_were_scored_or_nothing(
-    asked: Path, tmp_path: Path, adapter_of: Callable[..., Path], checkpoint_of: Callable[..., Path]
-) -> None:
-    folder, out = tmp_path / "study", tmp_path / "out" / "best.gguf"
-    mine = tmp_path / "adapter"
-    text = asked.read_text()
-    name = text.partition("adapters: [")[2].partition("]")[0]
-    shutil.copytree(name, mine)
-    asked.write_text(text.replace(f"adapters: [{name}]", f"adapters: [{mine}]"))
-    searched(folder, asked)
-    rows = load_study(folder).rows()
-    row = next(row for row in rows if row.number == 0)
-    best = ("best", folder, "-o", out, "--trial", "0", "--json")
-
-    # a kept build is copied; one that was tampered with is made again
-    code, said, told = ended(weighin(*best))
-    assert code == 0, told
-    assert file_sha256(out) == row.sha256 == json.loads(said)["sha256"]
-    kept = folder / "builds" / f"{row.build}.gguf"
-    kept.write_bytes(out.read_bytes()[:-1] + b"x")
-    out.unlink()
-    code, said, told = ended(weighin(*best))
-    assert code == 0, told
-    assert json.loads(said)["copied"] is False
-    assert file_sha256(out) == row.sha256
-
-    # with the checkpoint: made anew, and the weights are those that the file was made of
-    hf = tmp_path / "hf"
-    code, _, told = ended(weighin(*best, "--hf", hf))
-    assert code == 0, told
-    from search.build import build
-    from search.export_hf import export_hf
-    from search.prepare import prepare
-    from search.recipe import load_recipe
-
-    ready = prepare(load_recipe(asked))
-    made = build(ready, row.params, tmp_path / "reference.gguf")
-    assert made.sha256 == row.sha256
-    export_hf(ready.ingredients, made.numbers, tmp_path / "reference")
-    weights = "model.safetensors"
-    assert (hf / weights).read_bytes() == (tmp_path / "reference" / weights).read_bytes()
-    code, _, told = ended(weighin(*best, "--hf", hf))
-    assert code == 2
-    assert told.strip().endswith(f"{hf} exists and is not an empty folder; name another")
-
-    # an ingredient that has changed is named, and nothing is written
-    kept.unlink()
-    out.unlink()
-    other = adapter_of(checkpoint_of("gemma4"), seed=7)
-    shutil.copyfile(other / "adapter_model.safetensors", mine / "adapter_model.safetensors")
-    code, _, told = ended(weighin(*best))
-    assert code == 2
-    (line,) = told.splitlines()
-    assert "adapter 1 (adapter) changed: sha256" in line
-    assert "bring the study's own files" in line
-    assert list(out.parent.iterdir()) == []
