@@ -8,12 +8,9 @@ from pathlib import Path
 from harness.card.evidence import CardError, Evidence, gather
 from harness.report.numerals import p_text
 from harness.runs import Run, RunHeader
-from search.confirmation import Candidate, Confirmation, is_current, kept_confirmation
+from search.confirmation import FOLDER, Candidate, Confirmation, is_current, kept_confirmation
 from search.report_trials import value_text
 from search.study import Study
-
-FOLDER = "confirm"
-"""In the study's: its runs on the prompts that were held back."""
 
 
 def current_confirmation(study: Study) -> Confirmation | None:

@@ -17,6 +17,7 @@ from search.bench import BASELINE, Bench
 from search.confirmation import (
     DONE,
     FILE,
+    FOLDER,
     JOB,
     Asked,
     Candidate,
@@ -32,9 +33,6 @@ from search.once import Check, once
 from search.runners_up import Choice, Chosen, choose, eligible, is_comparable
 from search.study import Study, TrialRow
 from search.winner import scored_build
-
-FOLDER = "confirm"
-"""Where the runs lie, in the study's folder."""
 
 HELD_BACK = "held-back prompts"
 """What a run is said to be on."""

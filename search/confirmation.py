@@ -19,6 +19,8 @@ SCHEMA_VERSION = 1
 JOB = "confirmation"
 """Name of the study's job, and of the file beside its record."""
 FILE = f"{JOB}.json"
+FOLDER = "confirm"
+"""Where its runs lie, in the study's folder."""
 DONE = "done"
 """Attribute of the job: the record, and the runs' files in the artifact store."""
 

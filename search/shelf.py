@@ -15,6 +15,7 @@ from harness.runs import Run, RunHeader, Usage
 from metrics.stats import Estimate
 from search.artifacts import artifacts_at
 from search.bench import BASELINE
+from search.confirmation import FOLDER, kept_confirmation
 from search.errors import StorageError
 from search.lease import StudyJob
 from search.shared_baseline import DONE
@@ -73,6 +74,18 @@ class Shelf:
             return whole.header.usage
         begun = self.folder / BASELINE / "run.json"
         return Run(begun.parent).header().usage if begun.is_file() else Usage()
+
+    def confirming(self) -> Usage:
+        """What the runs on prompts that were held back cost so far.
+
+        From the storage alone, where the folder is not here, it is known once it is confirmed, and
+        without the time.
+        """
+        begun = list((self.folder / FOLDER).rglob("run.json"))
+        kept = kept_confirmation(self.study)
+        if not begun and kept is not None:
+            return Usage(n_tokens=kept.n_tokens)
+        return _sum([Run(path.parent).header().usage for path in begun])
 
     def _told(self, name: str, folder: Path, files: Mapping[str, tuple[str, str]]) -> Told | None:
         if name not in self._known:

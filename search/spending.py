@@ -86,24 +86,24 @@ def spending_of(study: Study, shelf: Shelf) -> Spending:
     rows = study.rows()
     unended = {row.build for row in rows if row.build is not None and not _is_weighed(row)}
     begun = {build: shelf.begun(build) for build in unended}
-    baseline = shelf.begun_baseline()
+    beside = [shelf.begun_baseline(), shelf.confirming()]
     return reckon(
         rows,
         n_claimable=claimable(study, study.trials()),
-        baseline=Cost(baseline.n_tokens, baseline.seconds),
+        beside=sum((Cost(usage.n_tokens, usage.seconds) for usage in beside), Cost()),
         begun={build: Cost(usage.n_tokens, usage.seconds) for build, usage in begun.items()},
     )
 
 
 def reckon(
-    rows: Sequence[TrialRow], *, n_claimable: int, baseline: Cost, begun: Mapping[str, Cost]
+    rows: Sequence[TrialRow], *, n_claimable: int, beside: Cost, begun: Mapping[str, Cost]
 ) -> Spending:
     """The arithmetic.
 
     Args:
         rows: Every trial that was begun.
         n_claimable: Trials in all, those that repeat another's build included.
-        baseline: What its run cost.
+        beside: What the baseline's run cost, and those that confirm.
         begun: What the runs of builds cost whose trials run or failed, as far as it is known.
     """
     weighed = [row for row in rows if _is_weighed(row)]
@@ -123,7 +123,7 @@ def reckon(
         for row in running:
             left += mean.less(begun.get(row.build or "", Cost()))
     return Spending(
-        spent=baseline + of_weighed + in_hand,
+        spent=beside + of_weighed + in_hand,
         left=left,
         n_left=n_left,
         n_running=len(running),

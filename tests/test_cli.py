@@ -23,6 +23,7 @@ COMMANDS = (
     "publish",
     "study",
     "dashboard",
+    "best",
 )
 
 PROBE = """

@@ -231,7 +231,7 @@ def row(number: int, state: str = "complete", **given: Any) -> TrialRow:
 
 def test_the_baselines_own_point_is_no_measure_of_a_trial() -> None:
     rows = [row(0, n_tokens=100, seconds=10.0), row(1, build="baseline", run="baseline")]
-    found = reckon(rows, n_claimable=4, baseline=Cost(50, 5), begun={})
+    found = reckon(rows, n_claimable=4, beside=Cost(50, 5), begun={})
     assert found == Spending(
         spent=Cost(150, 15), left=Cost(200, 20), n_left=2, n_running=0, n_weighed=1
     )
@@ -245,14 +245,14 @@ def test_repeats_and_screened_trials_are_counted_for_what_they_are() -> None:
         row(2, "fail", run=None, build="b0", repeats=0),
     ]
     # a repeat makes room for one more, so 5 of the budget and it
-    found = reckon(rows, n_claimable=6, baseline=Cost(), begun={"b0": Cost(100, 10)})
+    found = reckon(rows, n_claimable=6, beside=Cost(), begun={"b0": Cost(100, 10)})
     assert found.spent == Cost(100, 12), "the run of a build that was weighed counts once"
     assert (found.n_left, found.left) == (3, Cost(150, 18))
 
 
 def test_several_workers_share_the_time_that_is_left() -> None:
     rows = [row(0, n_tokens=100, seconds=3600.0), row(1, "running"), row(2, "running")]
-    found = reckon(rows, n_claimable=5, baseline=Cost(), begun={"b2": Cost(150, 4000)})
+    found = reckon(rows, n_claimable=5, beside=Cost(), begun={"b2": Cost(150, 4000)})
     # two are not begun, of one in hand nothing is known, one is beyond the mean already
     assert found.left == Cost(300, 3 * 3600)
     assert found.lines()[1] == (
@@ -262,7 +262,7 @@ def test_several_workers_share_the_time_that_is_left() -> None:
 
 
 def test_before_a_trial_has_ended_nothing_is_estimated() -> None:
-    found = reckon([row(0, "running")], n_claimable=3, baseline=Cost(5, 1), begun={})
+    found = reckon([row(0, "running")], n_claimable=3, beside=Cost(5, 1), begun={})
     assert found.left is None
     assert found.lines() == (
         "spent: 5 tokens, 1 s",

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-def searched(folder: Path, asked: Path, *more: str) -> tuple[dict[str, object], str]:
+def searched(folder: Path, asked: Path, *more: str) -> tuple[dict[str, Any], str]:
     code, out, told = ended(weighin("search", asked, "--out", folder, "--json", *more))
     assert code == 0, told
     return json.loads(out), told
@@ -52,6 +53,10 @@ def test_killed_while_confirming_it_ends_as_if_never_stopped_and_confirms_once(
     assert record is not None
     assert out["confirmation"] == json.loads((whole / FILE).read_text())
     assert out["confirmation"] == record.model_dump(mode="json")
+
+    usages = [json.loads(path.read_text())["usage"]["n_tokens"] for path in whole.rglob("run.json")]
+    assert record.n_tokens > 0
+    assert out["spending"]["spent"]["n_tokens"] == sum(usages)
 
     # the halves share no prompt, and make up the set
     halves = [
@@ -82,7 +87,6 @@ def test_killed_while_confirming_it_ends_as_if_never_stopped_and_confirms_once(
     assert "confirming" not in told
     more, _ = searched(whole, asked, "--trials", "5")
     then = more["confirmation"]
-    assert isinstance(then, dict)
     assert then["asked"]["n_trials"] == 5
     runs = [c["run"] for c in then["candidates"]]
     assert {c.run for c in record.candidates} <= set(runs), "earlier ones count as well"
