@@ -25,17 +25,17 @@ import numpy as np
 import torch
 
 from harness.settings import available_cores
-from search.blocks import blocks_of
 from search.build import build
-from search.checkpoint import Checkpoint, open_checkpoint
-from search.gguf_file import TensorInfo, header_bytes, padding, string_value
+from search.export.gguf_file import TensorInfo, header_bytes, padding, string_value
+from search.export.quantize import TYPES, quantize, row_bytes
 from search.ingredients import open_ingredients
-from search.merge import TensorMerge
-from search.names import layer_of, layouts
+from search.merging.blocks import blocks_of
+from search.merging.merge import TensorMerge
 from search.numbers import numbers_for
 from search.prepare import prepare
-from search.quantize import TYPES, quantize, row_bytes
 from search.recipe import load_recipe
+from search.tensors.checkpoint import Checkpoint, open_checkpoint
+from search.tensors.names import layer_of, layouts
 
 ADAPTER_RANKS = (16, 64, 256, 64)
 HEAL_RANK = 16

@@ -25,9 +25,9 @@ import typer
 from numpy.typing import NDArray
 
 from harness.chat import ChatTemplate
-from harness.decode import Request, decode_wave
-from harness.engine import Engine
-from harness.llama import Context, Model, quiet_log
+from harness.engine.decode import Request, decode_wave
+from harness.engine.engine import Engine
+from harness.engine.llama import Context, Model, quiet_log
 from harness.prompts import Prompt, load_prompt_set
 from harness.settings import EngineSettings, Sampling, default_threads
 

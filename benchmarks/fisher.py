@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from search.checkpoint import open_checkpoint
-from search.fisher_groups import plan_groups, work_bytes
-from search.fisher_loss import add_batch
-from search.fisher_prompts import Example
-from search.squares import SquareSums, Target
-from search.targets import find_targets
-from search.text_model import load_text_model
+from search.fisher.groups import plan_groups, work_bytes
+from search.fisher.loss import add_batch
+from search.fisher.prompts import Example
+from search.fisher.squares import SquareSums, Target
+from search.fisher.targets import find_targets
+from search.tensors.checkpoint import open_checkpoint
+from search.tensors.text_model import load_text_model
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from search.masked_factors import MaskedFactors, Side
-from search.training_settings import ATTENTION, MLP, TrainingSettings
+from search.training.masked_factors import MaskedFactors, Side
+from search.training.settings import ATTENTION, MLP, TrainingSettings
 
 
 @dataclass(frozen=True)

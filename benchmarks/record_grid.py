@@ -15,11 +15,11 @@ from grid import BUILDS, HEADER, AskedTask, GridBuild, GridHeader, build_of, wri
 
 from harness.runs import Run, write_whole
 from metrics.errors import WeighinError
-from search.bench import BASELINE, Bench
 from search.errors import RecipeError
-from search.joining import bench_parts, make_bench
+from search.proposing.space import Point, grid_points
 from search.recipe import Recipe, load_recipe
-from search.space import Point, grid_points
+from search.study.joining import bench_parts, make_bench
+from search.trials.bench import BASELINE, Bench
 
 WORK = Path(".cache/grid")
 

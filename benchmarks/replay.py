@@ -2,9 +2,9 @@
 
     python benchmarks/replay.py results/demo-grid --trials 24 --seeds 50
 
-Every search goes through the study's own code: the loop of `search.work`, the samplers, the rungs
-with their wave plan. Only the generating is replaced, by what the builds of the grid answered when
-they were recorded. Each seed is another study seed and another order of the prompts.
+Every search goes through the study's own code: the loop of `search.trials.work`, the samplers, the
+rungs with their wave plan. Only the generating is replaced, by what the builds of the grid answered
+when they were recorded. Each seed is another study seed and another order of the prompts.
 
 `share`: tokens of the searches over those of the same trials run to their last answer.
 `found`: searches whose leader is within noise of the grid's best build that keeps the limits: the
@@ -30,23 +30,23 @@ from grid import Grid, scores_of
 from harness.evaluate import wave_positions
 from harness.runs import Score
 from metrics.stats import bootstrap_mean, default_rng
-from search.bench import BASELINE
-from search.interrupt import Interrupt
-from search.lease import Pulse, this_process
-from search.objective import (
+from search.proposing.space import is_baseline_point
+from search.recipe import Number, Recipe, Search
+from search.study.objective import (
     ROUNDING_DIGITS,
     Constraint,
     Objective,
     parse_constraint,
     parse_objectives,
 )
-from search.recipe import Number, Recipe, Search
-from search.record import StudyRecord
-from search.reference import Reference
-from search.rungs import Rungs, looks_for
-from search.space import is_baseline_point
-from search.study import BUDGET, RECORD, Study
-from search.work import Assignment, Outcome, run_trials
+from search.study.record import StudyRecord
+from search.study.study import BUDGET, RECORD, Study
+from search.trials.bench import BASELINE
+from search.trials.interrupt import Interrupt
+from search.trials.lease import Pulse, this_process
+from search.trials.reference import Reference
+from search.trials.rungs import Rungs, looks_for
+from search.trials.work import Assignment, Outcome, run_trials
 
 PULSE = Pulse(beat_s=3600, settle_s=0)
 """Nobody else works on these studies."""
@@ -253,7 +253,7 @@ def report(bench: Bench, searches: list[Searched]) -> dict[str, Any]:
 
 
 def alike(bench: Bench) -> dict[str, float | None]:
-    """How two builds of the grid correlate, answer by answer, by figure; see `harness.figures`.
+    """How two builds of the grid correlate, answer by answer, by `harness.comparison.figures`.
 
     Builds that score all answers alike correlate with none; None where no two are left.
     """

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from harness.runs import Score
 from metrics.sequential import claim_z, pocock_bound
-from search.rungs import LOOKS
+from search.trials.rungs import LOOKS
 
 Array = NDArray[np.float64]
 Test = Callable[[Array, Sequence[int], float, tuple[float, float]], int]

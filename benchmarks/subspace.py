@@ -22,8 +22,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from search.checkpoint import Checkpoint
-from search.subspace_build import build_subspace
+from search.subspace.build import build_subspace
+from search.tensors.checkpoint import Checkpoint
 
 N_MATRICES = 2
 ADAPTER_RANK = 32

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from harness.chat import ChatTemplate
-from harness.engine import Engine
+from harness.engine.engine import Engine
+from harness.engine.reading import Passage
 from harness.evaluate import check_gguf, tokenize_prompts
-from harness.reading import Passage
 from harness.runs import Completion, Record, Run, file_sha256
 from harness.settings import EngineSettings
 from metrics.divergence import TokenDivergence, summarise

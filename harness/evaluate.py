@@ -15,8 +15,8 @@ from pathlib import Path
 from random import Random
 
 from harness.chat import ChatTemplate
-from harness.engine import Engine
-from harness.llama import EngineError
+from harness.engine.engine import Engine
+from harness.engine.llama import EngineError
 from harness.machine import these_versions, this_machine
 from harness.prompts import Prompt, PromptSet
 from harness.runs import (

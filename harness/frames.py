@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.comparison import Comparison, Difference
-from harness.directions import better
+from harness.comparison.directions import better
+from harness.comparison.records import Comparison, Difference
+from harness.comparison.sanity import Sanity, sanity_of
 from harness.runs import ASKED, Run, RunError, Score
-from harness.sanity import Sanity, sanity_of
 from metrics.prose import ProseScore
 from metrics.stats import Estimate
 
@@ -169,7 +169,7 @@ def comparisons(
         RunError: There is no such run.
         PairingError: A named candidate was not asked the same.
     """
-    from harness.compare import compare_in_detail
+    from harness.comparison.compare import compare_in_detail
 
     place = Path(folder)
     if candidates is not None:

@@ -19,9 +19,9 @@ from lm_eval.api.model import TemplateLM
 from lm_eval.api.registry import model_registry
 
 from harness.chat import ChatTemplate
-from harness.engine import Engine
+from harness.engine.engine import Engine
+from harness.engine.reading import Passage
 from harness.prompts import Message
-from harness.reading import Passage
 from harness.runs import file_sha256
 from harness.settings import Sampling, derived_seed, parse_engine_settings
 from metrics.errors import WeighinError

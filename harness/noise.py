@@ -4,7 +4,7 @@ llama.cpp's outputs depend on what shares the batch, so a difference between two
 one says nothing. Two runs in, counts and differences out.
 """
 
-from harness.compare import compare_runs
+from harness.comparison.compare import compare_runs
 from harness.noise_floor import Noise
 from harness.runs import Run
 

@@ -6,7 +6,7 @@ it is measured.
 
 from collections.abc import Mapping
 
-from harness.comparison import Comparison
+from harness.comparison.records import Comparison
 from harness.runs import ASKED, Record, Run, read_record
 
 KEPT = "noise.json"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from harness.card.evidence import CardError
 from harness.card.provenance import HUB_ID
+from harness.comparison.grids import Grid
 from harness.console import note
-from harness.grids import Grid
 from harness.runs import Record, file_sha256
 from metrics.errors import WeighinError
 

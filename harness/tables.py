@@ -7,9 +7,9 @@ nowhere else.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from harness.directions import BY_TYPE
-from harness.grids import Grid, rich_table
-from harness.sanity import COUNTERS
+from harness.comparison.directions import BY_TYPE
+from harness.comparison.grids import Grid, rich_table
+from harness.comparison.sanity import COUNTERS
 from metrics.stats import Estimate
 
 if TYPE_CHECKING:

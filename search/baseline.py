@@ -12,11 +12,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from search.cache import file_sha256
-from search.checkpoint import Checkpoint, open_checkpoint
-from search.converter import convert
 from search.disk import check_room, sibling
 from search.errors import IngredientError
-from search.llama_child import check_loads, quantize_file
+from search.export.converter import convert
+from search.export.llama_child import check_loads, quantize_file
+from search.tensors.checkpoint import Checkpoint, open_checkpoint
 
 PLAIN = {"F32", "F16", "BF16"}
 Outtype = Literal["f32", "f16", "bf16"]

@@ -17,17 +17,17 @@ from pydantic import BaseModel, ConfigDict
 
 from search.disk import check_room, sibling
 from search.errors import BuildError
-from search.export_hf import export_hf
-from search.gguf_file import header_bytes, padding, string_value
+from search.export.gguf_file import header_bytes, padding, string_value
+from search.export.hf import export_hf
+from search.export.llama_child import check_loads
+from search.export.render import CopyJob, MergeJob
 from search.ingredients import build_key
-from search.llama_child import check_loads
-from search.merge import TensorMerge
+from search.merging.merge import TensorMerge
 from search.numbers import Numbers, numbers_for
 from search.places import without_paths
 from search.prepare import Prepared, prepare
 from search.recipe import Number, Recipe
-from search.render import CopyJob, MergeJob
-from search.stream import Clock, Job, stream
+from search.tensors.stream import Clock, Job, stream
 
 KEY_PREFIX = "weighin."
 AROUND = {"search", "evaluate"}

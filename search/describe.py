@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from search.checkpoint import Checkpoint, read_json
 from search.errors import IngredientError
-from search.fisher_file import METADATA_KEY as FISHER_KEY
-from search.fisher_file import PICKLED, FisherFile, FisherHeader, read_header
-from search.gguf_file import read_gguf
-from search.subspace_file import METADATA_KEY as SUBSPACE_KEY
-from search.subspace_file import SubspaceHeader
-from search.tensorfile import TensorFile
+from search.export.gguf_file import read_gguf
+from search.fisher.file import METADATA_KEY as FISHER_KEY
+from search.fisher.file import PICKLED, FisherFile, FisherHeader, read_header
+from search.subspace.file import METADATA_KEY as SUBSPACE_KEY
+from search.subspace.file import SubspaceHeader
+from search.tensors.checkpoint import Checkpoint, read_json
+from search.tensors.tensorfile import TensorFile
 
 WEIGHIN_KEYS = ("numbers", "ingredients", "build_hash")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.frames import frame_of
 from search.recipe import Number
-from search.study import load_study
+from search.study.study import load_study
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from search import cache
-from search.adapter import Adapter, open_adapter
-from search.checkpoint import Checkpoint, open_checkpoint
 from search.errors import IngredientError
-from search.fisher_file import FisherFile, read_layer_importance
-from search.methods import METHODS
+from search.fisher.file import FisherFile, read_layer_importance
+from search.merging.adapter import Adapter, open_adapter
+from search.merging.methods import METHODS
 from search.numbers import Numbers
 from search.recipe import Recipe
-from search.subspace_file import SubspaceFile
-from search.tensorfile import TensorFile
-from search.trained_heal import TrainedHeal
+from search.subspace.file import SubspaceFile
+from search.tensors.checkpoint import Checkpoint, open_checkpoint
+from search.tensors.tensorfile import TensorFile
+from search.training.trained_heal import TrainedHeal
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from search.baseline import make_baseline
 from search.cache import file_sha256
+from search.export.proof import prove_mapping
+from search.export.template import Template
 from search.ingredients import Ingredients, open_ingredients
-from search.proof import prove_mapping
 from search.recipe import Recipe
-from search.template import Template
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel, ConfigDict
 
-from search.blocks import blocks_of
-from search.factors import stack
 from search.ingredients import Ingredients, open_ingredients
-from search.mask import share_inside
-from search.merge import TensorMerge
-from search.names import layer_of
+from search.merging.blocks import blocks_of
+from search.merging.factors import stack
+from search.merging.mask import share_inside
+from search.merging.merge import TensorMerge
+from search.merging.slerp import Products, products
 from search.numbers import Numbers, numbers_for
 from search.recipe import Number, Recipe
 from search.recipe_ingredients import Mask
-from search.slerp import Products, products
+from search.tensors.names import layer_of
 
 NO_PRODUCTS = Products()
 

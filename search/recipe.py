@@ -25,7 +25,7 @@ from search.errors import RecipeError
 from search.places import Source
 from search.recipe_evaluate import Evaluate, Task
 from search.recipe_ingredients import AdapterEntry, Baseline, Fisher, Heal, Mask
-from search.training_settings import Training
+from search.training.settings import Training
 
 S_MAX = 2.0
 """Largest scale: beyond twice the adapters' own strength nothing sensible has been seen."""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from search.places import Source
-from search.training_settings import Training
+from search.training.settings import Training
 
 
 class _Record(BaseModel):

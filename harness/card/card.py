@@ -22,8 +22,8 @@ from harness.card.glance import (
 from harness.card.limits import limitations, not_measured
 from harness.card.metadata import metadata_of, quantization_of
 from harness.card.provenance import MODELS, Provenance, Terms
+from harness.comparison.grids import escape_markdown, markdown_table
 from harness.console import note
-from harness.grids import escape_markdown, markdown_table
 from harness.report.verdict import verdict_on
 from harness.runs import RunHeader, write_whole
 

@@ -7,8 +7,8 @@ scores is refused; knows nothing of how a build was made or of how a card looks.
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.compare import compare_in_detail
-from harness.comparison import Comparison
+from harness.comparison.compare import compare_in_detail
+from harness.comparison.records import Comparison
 from harness.runs import Run, RunHeader, Summary, file_sha256
 from harness.scoring import summarise
 from metrics.errors import WeighinError

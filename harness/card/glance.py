@@ -1,15 +1,16 @@
 """Glance: the tables of a card, as grids of text.
 
-Evidence in, grids out; how a grid is printed is `harness.grids`' business. Beside each figure stand
-its interval and its n, beside the build the baseline.
+Evidence in, grids out; how a grid is printed is `harness.comparison.grids`' business. Beside each
+figure stand its interval and its n, beside the build the baseline.
 """
 
 from collections.abc import Iterable, Sequence
 
 from harness.card.evidence import Evidence
 from harness.card.provenance import Provenance
-from harness.comparison import Difference
-from harness.grids import Grid
+from harness.comparison.grids import Grid
+from harness.comparison.records import Difference
+from harness.comparison.sanity import COUNTERS
 from harness.report.glance import HEADLINES, LEFT_OUT
 from harness.report.numerals import (
     UNDEFINED,
@@ -21,7 +22,6 @@ from harness.report.numerals import (
     unit_of,
 )
 from harness.runs import RunHeader
-from harness.sanity import COUNTERS
 from harness.settings import Sampling
 from metrics.stats import Estimate
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness.card.evidence import Evidence
 from harness.card.provenance import ADAPTERS, MODELS, Provenance, Terms
-from harness.comparison import H_DELTA, Difference
+from harness.comparison.records import H_DELTA, Difference
+from harness.comparison.sanity import COUNTERS
 from harness.ifeval_set import HUB_NAME
 from harness.report.glance import LEFT_OUT
 from harness.report.numerals import name_of
 from harness.runs import RunHeader, TaskSettings
-from harness.sanity import COUNTERS
 from metrics.stats import CONFIDENCE, Estimate
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from harness.comparison import Comparison
+from harness.comparison.records import Comparison
 from harness.prompts import Instruction, Prompt
 from harness.report.marks import Changes, Span, compare_texts, mark
 from harness.report.subject import Matter

@@ -6,7 +6,7 @@ nothing of HTML.
 
 from collections.abc import Sequence
 
-from harness.comparison import Comparison
+from harness.comparison.records import Comparison
 from harness.report.document import Cell, Column, Document, Section, Table
 from harness.report.glance import comparison_table, figures_table, runs_table, sanity_table
 from harness.report.numerals import number

@@ -5,7 +5,7 @@ Runs' summaries and comparisons in, neutral tables out.
 
 from collections.abc import Mapping, Sequence
 
-from harness.comparison import Comparison, Difference
+from harness.comparison.records import Comparison, Difference
 from harness.report.document import Cell, Column, Strip, Table
 from harness.report.numerals import (
     UNDEFINED,

@@ -4,10 +4,10 @@ Estimates and metric names in, short texts out: percent for fractions, a true mi
 digits as mean something.
 """
 
-from harness.comparison import Difference
-from harness.directions import BY_TYPE, better
+from harness.comparison.directions import BY_TYPE, better
+from harness.comparison.records import Difference
+from harness.comparison.sanity import COUNTERS
 from harness.report.document import Tone
-from harness.sanity import COUNTERS
 from metrics.stats import ALPHA, Estimate
 
 UNDEFINED = "–"

@@ -7,8 +7,8 @@ their runs.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.compare import compare_in_detail
-from harness.comparison import Comparison
+from harness.comparison.compare import compare_in_detail
+from harness.comparison.records import Comparison
 from harness.report.verdict import by_favour
 from harness.runs import Run
 

@@ -5,7 +5,7 @@ Comparisons in detail in, one section out.
 
 from collections.abc import Sequence
 
-from harness.comparison import Comparison, Difference
+from harness.comparison.records import Comparison, Difference
 from harness.report.charts import TypeRow, runs_legend, types_chart
 from harness.report.document import Cell, Chart, Column, Section, Table, slug
 from harness.report.numerals import UNDEFINED, interval, number, tone_of

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from harness.comparison import Comparison, Difference
+from harness.comparison.records import Comparison, Difference
 from harness.report.document import Tone
 from harness.report.numerals import interval, is_fraction, number, p_of, p_text, tone_of
 

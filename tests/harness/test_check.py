@@ -9,18 +9,18 @@ from xml.etree import ElementTree
 
 import pytest
 
-from harness.check import Check
-from harness.check_report import CheckReport
-from harness.compare import PairedRuns
+from harness.comparison.compare import PairedRuns
 from harness.evaluate import Chat
-from harness.foregone import foregone_of
-from harness.gate_figures import Figures
-from harness.gates import Gate, GateError, judge, noninferior
-from harness.gates_file import read_gates
+from harness.gates.check import Check
+from harness.gates.figures import Figures
+from harness.gates.file import read_gates
+from harness.gates.foregone import foregone_of
+from harness.gates.formats import to_junit, to_lines, to_markdown
+from harness.gates.gates import Gate, GateError, judge, noninferior
+from harness.gates.report import CheckReport
+from harness.gates.watch import Watch
 from harness.runs import Run
 from harness.scoring import Scoring
-from harness.verdict_formats import to_junit, to_lines, to_markdown
-from harness.watch import Watch
 
 from .made_runs import LOOP, changed, make_run
 from .test_runs import header

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.check_report import CheckReport
 from harness.evaluate import Chat
+from harness.gates.report import CheckReport
+from harness.gates.speed import measure_speed
 from harness.prompts import load_prompt_set
 from harness.runs import Run
 from harness.settings import EngineSettings
-from harness.speed import measure_speed
 from tests.search.models import make_adapter
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
@@ -48,8 +48,8 @@ def build(
     smollm2_checkpoint: Path, converter: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Path]:
     """The checkpoint in one of llama.cpp's types; converted once, quantised on first use."""
-    from search.converter import convert
-    from search.llama_child import quantize_file
+    from search.export.converter import convert
+    from search.export.llama_child import quantize_file
 
     folder = tmp_path_factory.mktemp("builds")
     convert(smollm2_checkpoint, folder / "plain.gguf", "bf16")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.compare import compare_scores
-from harness.comparison import Comparison
-from harness.pairing import PairingError, require_pairable
+from harness.comparison.compare import compare_scores
+from harness.comparison.pairing import PairingError, require_pairable
+from harness.comparison.records import Comparison
 from harness.runs import Score
 from harness.tables import figure
 from metrics.ifeval import IfevalScore

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import compare_in_detail, compare_runs
+from harness.comparison.compare import compare_in_detail, compare_runs
+from harness.comparison.pairing import PairingError
 from harness.noise import noise_between
 from harness.noise_floor import KEPT, noise_floor
-from harness.pairing import PairingError
 from harness.prompts import Prompt
 from harness.runs import ChatSettings, Run, RunError, write_whole
 from harness.scoring import score_run

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.comparison import Comparison, ComparisonSet, Difference, Mover, RunFacts
-from harness.comparison_formats import CSV_COLUMNS, to_csv, to_html, to_json, to_markdown
-from harness.comparison_tables import movers_grid, tone_of, why
-from harness.grids import Grid, markdown, rich_table
+from harness.comparison.formats import CSV_COLUMNS, to_csv, to_html, to_json, to_markdown
+from harness.comparison.grids import Grid, markdown, rich_table
+from harness.comparison.records import Comparison, ComparisonSet, Difference, Mover, RunFacts
+from harness.comparison.tables import movers_grid, tone_of, why
 from harness.tables import figure, label
 from metrics.stats import Estimate
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.decode import Request, common_prefix, decode_wave
+from harness.engine.decode import Request, common_prefix, decode_wave
 from harness.settings import Sampling
 
 N_VOCAB = 64

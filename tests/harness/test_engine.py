@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from harness.engine import Engine
-from harness.llama import EngineError
+from harness.engine.engine import Engine
+from harness.engine.llama import EngineError
 from harness.settings import GREEDY, EngineSettings, Sampling
 
 pytestmark = pytest.mark.model

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.engine.llama import EngineError
 from harness.evaluate import Task, check_gguf, plan_waves
-from harness.llama import EngineError
 from harness.prompts import load_prompt_set
 from harness.runs import Run
 from harness.settings import GREEDY, parse_engine_settings

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.figures import FIGURES
+from harness.comparison.figures import FIGURES
 from harness.runs import Score
 from metrics import ifeval, prose
 from metrics.ifeval import IfevalScore

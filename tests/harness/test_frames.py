@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from harness import frames
-from harness.compare import compare_in_detail
+from harness.comparison.compare import compare_in_detail
 from harness.runs import Run, RunError
 
 from .made_runs import changed, make_run

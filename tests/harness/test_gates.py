@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.gates import Gate, GateError, judge, noninferior, parse_gate, superior
-from harness.gates_file import example, read_gates
+from harness.gates.file import example, read_gates
+from harness.gates.gates import Gate, GateError, judge, noninferior, parse_gate, superior
 from metrics.stats import Estimate
 
 STRICT = "ifeval.prompt_level_strict_acc"

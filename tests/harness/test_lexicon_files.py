@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from harness.commands_lexicon import lexicon_app
+from harness.commands.lexicon import lexicon_app
 from harness.lexicon_files import (
     mine_files,
     read_human_texts,

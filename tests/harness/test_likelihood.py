@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.engine import Engine
-from harness.reading import Passage
+from harness.engine.engine import Engine
+from harness.engine.reading import Passage
 from harness.settings import EngineSettings
 
 pytestmark = pytest.mark.model

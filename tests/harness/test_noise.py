@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import compare_in_detail
+from harness.comparison.compare import compare_in_detail
 from harness.noise_floor import KEPT, Noise
 from harness.runs import Run, read_record
 

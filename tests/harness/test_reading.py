@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from harness.likelihood import likelihoods, score_tokens
-from harness.reading import N_SLOTS, Passage, plan_groups, read_pages
+from harness.engine.likelihood import likelihoods, score_tokens
+from harness.engine.reading import N_SLOTS, Passage, plan_groups, read_pages
 
 N_VOCAB = 11
 

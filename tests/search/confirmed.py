@@ -12,7 +12,7 @@ from harness.runs import Completion, Run, TaskSettings
 from harness.scoring import score_run
 from harness.settings import GREEDY
 from search.recipe import Recipe
-from search.study import Study, default_url, load_study, open_study
+from search.study.study import Study, default_url, load_study, open_study
 from tests.harness.test_runs import header
 
 METRIC = "asked.prompt_level_strict_acc"

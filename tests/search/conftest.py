@@ -31,7 +31,7 @@ def fresh_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def converter() -> Path:
     """llama.cpp's converter, fetched once into the user's cache."""
-    from search.converter import converter_folder
+    from search.export.converter import converter_folder
 
     try:
         return converter_folder()

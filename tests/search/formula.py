@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from search.interrupt import Interrupt
-from search.lease import Owner, Pulse, this_process
 from search.recipe import Number, Recipe
-from search.study import Study, TrialRow, default_url, load_study, open_study
-from search.work import Assignment, Outcome, run_trials
+from search.study.study import Study, TrialRow, default_url, load_study, open_study
+from search.trials.interrupt import Interrupt
+from search.trials.lease import Owner, Pulse, this_process
+from search.trials.work import Assignment, Outcome, run_trials
 
 QUICK = Pulse(beat_s=0.1, grace_s=0.6, settle_s=0.03)
 STEADY = Pulse(beat_s=0.3, grace_s=3.0, settle_s=0.2)

@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from search.checkpoint import Checkpoint
-from search.fisher_file import METADATA_KEY as FISHER_KEY
-from search.fisher_file import FisherHeader
-from search.subspace_file import METADATA_KEY as SUBSPACE_KEY
-from search.subspace_file import SubspaceHeader
+from search.fisher.file import METADATA_KEY as FISHER_KEY
+from search.fisher.file import FisherHeader
+from search.subspace.file import METADATA_KEY as SUBSPACE_KEY
+from search.subspace.file import SubspaceHeader
+from search.tensors.checkpoint import Checkpoint
 
 
 def linear_names(checkpoint: Checkpoint) -> list[str]:

@@ -10,19 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import search.live
+import search.study.live
 from harness.console import note
 from harness.progress import RunProgress
 from harness.runs import Usage
-from search.artifacts import artifacts_at
-from search.bench import BASELINE
 from search.errors import BuildError
-from search.interrupt import Interrupt
-from search.lease import StudyJob, this_process
-from search.live import LiveBoard
-from search.shared_baseline import DONE
-from search.study import Study, load_study
-from search.work import Assignment, Outcome, run_trials
+from search.study.artifacts import artifacts_at
+from search.study.live import LiveBoard
+from search.study.study import Study, load_study
+from search.trials.bench import BASELINE
+from search.trials.interrupt import Interrupt
+from search.trials.lease import StudyJob, this_process
+from search.trials.shared_baseline import DONE
+from search.trials.work import Assignment, Outcome, run_trials
 from tests.harness.report.conftest import BASELINE as SAID
 from tests.harness.report.conftest import CANDIDATE, make_run
 from tests.harness.test_runs import header

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from search.adapter import Adapter
-from search.checkpoint import Checkpoint
 from search.errors import IngredientError
+from search.merging.adapter import Adapter
+from search.tensors.checkpoint import Checkpoint
 from tests.search.models import peft_quiet
 
 PathMaker = Callable[..., Path]

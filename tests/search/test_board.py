@@ -11,11 +11,11 @@ import pytest
 from rich.console import Console
 
 from harness.runs import Usage
-from search.board import ended_early_lines, front_lines, study_json, study_table, verdict
-from search.claims import Claims
-from search.shelf import Shelf
-from search.spending import Cost, Spending, duration, reckon, spending_of
-from search.study import Study, TrialRow, load_study
+from search.study.board import ended_early_lines, front_lines, study_json, study_table, verdict
+from search.study.shelf import Shelf
+from search.study.spending import Cost, Spending, duration, reckon, spending_of
+from search.study.study import Study, TrialRow, load_study
+from search.trials.claims import Claims
 
 from .formula import QUICK, opened
 from .studies import POINTS, WHY_FAILED, WHY_STOPPED, make_study, write_run

@@ -13,15 +13,15 @@ from gguf import GGUFReader, GGUFWriter
 from search.baseline import make_baseline
 from search.build import build, build_hash
 from search.cache import file_sha256
-from search.checkpoint import Checkpoint
-from search.converter import convert
 from search.errors import BuildError, IngredientError, TemplateError
-from search.gguf_file import GgufFile, read_gguf
-from search.llama_child import quantize_file
-from search.names import layer_of
+from search.export.converter import convert
+from search.export.gguf_file import GgufFile, read_gguf
+from search.export.llama_child import quantize_file
+from search.merging.slerp import coefficients, products
 from search.prepare import prepare
 from search.recipe import Recipe, load_recipe
-from search.slerp import coefficients, products
+from search.tensors.checkpoint import Checkpoint
+from search.tensors.names import layer_of
 from tests.search.masks import make_fisher, make_subspace
 
 PathMaker = Callable[..., Path]
@@ -269,7 +269,7 @@ def test_the_whole_formula_in_float64(
     build(recipe, numbers, tmp_path / "out.gguf", hf=tmp_path / "merged")
 
     def delta(adapter: Path, name: str) -> torch.Tensor:
-        from search.adapter import Adapter
+        from search.merging.adapter import Adapter
 
         factors = Adapter(adapter, it).factors(name)
         return factors.left.double() @ factors.right.double()

@@ -13,15 +13,15 @@ from harness.card.evidence import CardError
 from harness.card.provenance import terms_of
 from harness.console import run_app
 from metrics.stats import Estimate
-from search.card_recipe import provenance_in, provenance_of
-from search.card_study import from_run, from_study
+from search.card.recipe import provenance_in, provenance_of
+from search.card.study import from_run, from_study
 from search.cli import app
-from search.confirmation import Asked, Candidate, Confirmation, Gain
+from search.confirmation.confirmation import Asked, Candidate, Confirmation, Gain
 from search.errors import StudyError
-from search.gguf_file import header_bytes, string_value
+from search.export.gguf_file import header_bytes, string_value
 from search.numbers import numbers_for
 from search.recipe import Recipe
-from search.study import Study, default_url, load_study, open_study
+from search.study.study import Study, default_url, load_study, open_study
 from tests.harness.made_runs import changed, make_run
 from tests.harness.test_runs import header
 

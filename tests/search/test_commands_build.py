@@ -9,8 +9,8 @@ import pytest
 import typer
 
 from harness.console import run_app
-from search import commands_build
 from search.cache import file_sha256
+from search.commands import build as commands_build
 
 PathMaker = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]

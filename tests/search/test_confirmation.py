@@ -5,13 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import PairedRuns
+from harness.comparison.compare import PairedRuns
 from harness.console import run_app
 from harness.runs import Run
 from metrics.stats import Estimate, bootstrap_mean, default_rng
-from search.bench import BASELINE
 from search.cli import app
-from search.confirmation import (
+from search.confirmation.confirmation import (
     DONE,
     JOB,
     Asked,
@@ -23,13 +22,14 @@ from search.confirmation import (
     judged,
     kept_confirmation,
 )
-from search.confirmation_words import confirmation_grid, confirmation_lines
-from search.confirmed_figures import Halves, bound_of, drop_of, gains_of, level_of
-from search.lease import StudyJob
-from search.objective import Objective, parse_constraint
-from search.report_confirm import confirm_sections, confirmed_claim
-from search.runners_up import choose, eligible
-from search.study import Study, TrialRow, load_study
+from search.confirmation.figures import Halves, bound_of, drop_of, gains_of, level_of
+from search.confirmation.runners_up import choose, eligible
+from search.confirmation.words import confirmation_grid, confirmation_lines
+from search.report.confirm import confirm_sections, confirmed_claim
+from search.study.objective import Objective, parse_constraint
+from search.study.study import Study, TrialRow, load_study
+from search.trials.bench import BASELINE
+from search.trials.lease import StudyJob
 
 from .confirmed import METRIC, passes_run, written
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from search.converter import _unpack, convert, last_words
 from search.errors import BuildError
+from search.export.converter import _unpack, convert, last_words
 
 
 def archive(path: Path, *names: str) -> Path:

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from search.dashboard import address_of, dashboard_server
 from search.errors import StudyError
-from search.study import Study, load_study
+from search.study.dashboard import address_of, dashboard_server
+from search.study.study import Study, load_study
 
 from .studies import make_study
 

@@ -15,14 +15,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from harness.console import run_app
-from search import commands_build, commands_fisher, fisher, fisher_groups
-from search.checkpoint import Checkpoint
+from search.commands import build as commands_build
+from search.commands import fisher as commands_fisher
 from search.errors import FisherError
-from search.fisher import FisherOptions, make_fisher
-from search.fisher_draft import FisherDraft
-from search.fisher_file import FisherFile, read_layer_importance
-from search.fisher_prompts import Examples, make_examples, read_asked, template_of
-from search.text_model import load_tokenizer
+from search.fisher import fisher
+from search.fisher import groups as fisher_groups
+from search.fisher.draft import FisherDraft
+from search.fisher.file import FisherFile, read_layer_importance
+from search.fisher.fisher import FisherOptions, make_fisher
+from search.fisher.prompts import Examples, make_examples, read_asked, template_of
+from search.tensors.checkpoint import Checkpoint
+from search.tensors.text_model import load_tokenizer
 
 PathMaker = Callable[..., Path]
 Run = Callable[..., tuple[int, str, str]]
@@ -223,10 +226,10 @@ KILLED = """
 import os, signal, sys
 from dataclasses import replace
 from pathlib import Path
-import search.fisher as fisher
-from search.checkpoint import Checkpoint
-from search.fisher_prompts import make_examples, read_asked, template_of
-from search.text_model import load_tokenizer
+import search.fisher.fisher as fisher
+from search.tensors.checkpoint import Checkpoint
+from search.fisher.prompts import make_examples, read_asked, template_of
+from search.tensors.text_model import load_tokenizer
 from tests.search.test_fisher import OPTIONS
 
 fisher.SAVE_INTERVAL_S, fisher.SAVE_SHARE = 0.0, 1e9

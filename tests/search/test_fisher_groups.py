@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from search.errors import FisherError
-from search.fisher_groups import choose_precision, free_memory, layers_that_fit, plan_groups
-from search.names import layer_of
-from search.squares import Target
+from search.fisher.groups import choose_precision, free_memory, layers_that_fit, plan_groups
+from search.fisher.squares import Target
+from search.tensors.names import layer_of
 
 MODULE = nn.Identity()
 
@@ -68,7 +68,7 @@ def test_layers_that_fit() -> None:
 
 def test_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     assert free_memory("cpu") > 0
-    monkeypatch.setattr("search.fisher_groups.free_memory", lambda _device: 16_000)
+    monkeypatch.setattr("search.fisher.groups.free_memory", lambda _device: 16_000)
     assert choose_precision(2000, "cpu") == "float32"
     assert choose_precision(2001, "cpu") == "bf16"
     assert choose_precision(2000, "cuda") == "bf16"

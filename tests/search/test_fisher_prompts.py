@@ -10,13 +10,13 @@ import pytest
 from harness.prompts import Message, Prompt, PromptSet, load_prompt_set, take
 from harness.seen_prompts import text_sha256
 from metrics.errors import WeighinError
-from search.checkpoint import Checkpoint
 from search.errors import FisherError, RecipeError
-from search.fisher_file import FisherHeader
-from search.fisher_overlap import check_overlap, overlap_note, shared_prompts
-from search.fisher_prompts import Asked, make_examples, read_asked, template_of
+from search.fisher.file import FisherHeader
+from search.fisher.overlap import check_overlap, overlap_note, shared_prompts
+from search.fisher.prompts import Asked, make_examples, read_asked, template_of
 from search.recipe import load_recipe
-from search.text_model import load_tokenizer
+from search.tensors.checkpoint import Checkpoint
+from search.tensors.text_model import load_tokenizer
 from tests.search.masks import make_fisher as make_fisher_file
 
 PathMaker = Callable[..., Path]

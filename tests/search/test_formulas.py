@@ -7,14 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.average import average
-from search.dampen import dampen, minmax
-from search.dare import block_rng, drop
 from search.errors import IngredientError
-from search.factors import Factors, stack
-from search.mask import Basis, mask, share_inside
-from search.slerp import Products, coefficients, products, slerp
-from search.ties import elect, threshold, trim
+from search.merging.average import average
+from search.merging.dampen import dampen, minmax
+from search.merging.dare import block_rng, drop
+from search.merging.factors import Factors, stack
+from search.merging.mask import Basis, mask, share_inside
+from search.merging.slerp import Products, coefficients, products, slerp
+from search.merging.ties import elect, threshold, trim
 
 
 def random(*shape: int, seed: int) -> torch.Tensor:

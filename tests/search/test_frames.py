@@ -6,8 +6,8 @@ import pandas as pd
 
 from search.errors import BuildError
 from search.frames import TRIAL_COLUMNS, trials
-from search.study import default_url, load_study
-from search.work import Assignment
+from search.study.study import default_url, load_study
+from search.trials.work import Assignment
 
 from .formula import LIMIT, Formula, finished, opened, worked
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from search.checkpoint import Checkpoint, find_source
 from search.describe import describe
 from search.errors import BuildError, IngredientError, TemplateError
-from search.fisher_file import FisherFile, read_layer_importance
-from search.gguf_file import read_gguf
+from search.export.gguf_file import read_gguf
+from search.fisher.file import FisherFile, read_layer_importance
 from search.ingredients import open_ingredients
-from search.names import canonical
 from search.recipe import load_recipe
-from search.subspace_file import SubspaceFile
+from search.subspace.file import SubspaceFile
+from search.tensors.checkpoint import Checkpoint, find_source
+from search.tensors.names import canonical
 from tests.search.masks import make_fisher, make_subspace
 
 PathMaker = Callable[..., Path]

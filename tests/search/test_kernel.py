@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from search.kernel import proved_kernel, quantize_rows, trial_rows
-from search.quantize import TYPES, quantize
+from search.export.kernel import proved_kernel, quantize_rows, trial_rows
+from search.export.quantize import TYPES, quantize
 
 Q6_K = TYPES["Q6_K"]
 

@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search.factors import Factors
-from search.mask import Basis, mask
-from search.masked_factors import MaskedFactors, Side, weight_of
+from search.merging.factors import Factors
+from search.merging.mask import Basis, mask
+from search.training.masked_factors import MaskedFactors, Side, weight_of
 
 D_OUT, D_IN, R = 12, 10, 3
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from search.average import average
-from search.blocks import blocks_of
-from search.factors import Factors
-from search.methods import METHODS, Parts
-from search.slerp import slerp
+from search.merging.average import average
+from search.merging.blocks import blocks_of
+from search.merging.factors import Factors
+from search.merging.methods import METHODS, Parts
+from search.merging.slerp import slerp
 from tests.search.golden.values import DENSITY, WEIGHTS, T
 
 GOLDEN = Path(__file__).parent / "golden" / "mergekit.safetensors"

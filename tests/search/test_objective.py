@@ -2,10 +2,11 @@
 
 import pytest
 
-from harness.comparison import Comparison, Difference
+from harness.comparison.records import Comparison, Difference
 from metrics.stats import Estimate
 from search.errors import RecipeError
-from search.objective import (
+from search.recipe import Recipe
+from search.study.objective import (
     DEFAULT_CONSTRAINT,
     Objective,
     constraints_of,
@@ -15,7 +16,6 @@ from search.objective import (
     parse_constraint,
     parse_objectives,
 )
-from search.recipe import Recipe
 
 
 def estimate(value: float | None) -> Estimate:

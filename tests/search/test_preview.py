@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.adapter import Adapter
-from search.checkpoint import Checkpoint
 from search.errors import IngredientError
-from search.names import layer_of
+from search.merging.adapter import Adapter
 from search.preview import preview, preview_lines
 from search.recipe import Recipe, load_recipe
+from search.tensors.checkpoint import Checkpoint
+from search.tensors.names import layer_of
 from tests.search.masks import make_fisher, make_subspace
 
 PathMaker = Callable[..., Path]

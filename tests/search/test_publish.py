@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard
 from harness.console import run_app
 from harness.publish import PublishError, check_repo
 from search.cli import app
-from search.gguf_file import header_bytes, string_value
+from search.export.gguf_file import header_bytes, string_value
 from tests.harness.made_runs import changed, make_run
 from tests.harness.test_runs import header
 from tests.hub import TOKEN, Hub, standing_in
@@ -207,7 +207,7 @@ def test_on_a_terminal_it_asks(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    monkeypatch.setattr("search.commands_card.is_terminal", lambda: True)
+    monkeypatch.setattr("search.commands.card.is_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_args, **_options: answer == "y")
     arguments = ["publish", str(run_folder), "--repo", REPO, "--license", "mit", "--no-report"]
     arguments += ["--gguf", str(run_folder.parent / "merge.gguf")]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from search.confirmation import FILE, kept_confirmation
-from search.study import load_study
+from search.confirmation.confirmation import FILE, kept_confirmation
+from search.study.study import load_study
 
 from .test_real_study import ended, recipe, stop_when, weighin
 

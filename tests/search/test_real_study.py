@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from search.errors import StudyError
-from search.joining import open_bench
 from search.recipe import load_recipe
-from search.study import TrialRow, load_study
+from search.study.joining import open_bench
+from search.study.study import TrialRow, load_study
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

@@ -18,7 +18,7 @@ from harness.weigh import weigh
 from search.baseline import make_baseline
 from search.build import build
 from search.recipe import Recipe, Screen
-from search.screen import screen
+from search.trials.screen import screen
 from tests.search.models import make_adapter
 
 ROOT = Path(__file__).parents[2]

@@ -16,9 +16,9 @@ from harness.report.page import write_page
 from search.cli import app
 from search.errors import StudyError
 from search.recipe import Recipe
-from search.report_study import builds_that_matter, claim_of, is_study, report_on_study
-from search.report_trials import front_of, importances_of, search_section, trials_table
-from search.study import Study, default_url, load_study, open_study
+from search.report.study import builds_that_matter, claim_of, is_study, report_on_study
+from search.report.trials import front_of, importances_of, search_section, trials_table
+from search.study.study import Study, default_url, load_study, open_study
 from tests.chromium import browser, opened, violations
 from tests.harness.report.conftest import BASELINE, CANDIDATE, make_run
 
@@ -256,7 +256,7 @@ def test_on_a_terminal_it_asks(
 ) -> None:
     path = tmp_path / "report.html"
     path.write_text("mine")
-    monkeypatch.setattr("search.commands_report.is_terminal", lambda: True)
+    monkeypatch.setattr("search.commands.report.is_terminal", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_args, **_options: answer == "y")
     assert run(monkeypatch, "report", study_folder, "-o", path) == (2 if kept else 0)
     assert (path.read_text() == "mine") is kept

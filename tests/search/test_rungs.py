@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from harness.evaluate import wave_positions
 from harness.runs import Score
 from metrics.ifeval import IfevalScore
-from search.objective import parse_constraint, parse_objectives
-from search.reference import Reference
-from search.rungs import LOOKS, Rungs, looks_for
+from search.study.objective import parse_constraint, parse_objectives
+from search.trials.reference import Reference
+from search.trials.rungs import LOOKS, Rungs, looks_for
 
 from .synthetic_prose import prose_score
 

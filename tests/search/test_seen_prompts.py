@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.compare import compare_runs
+from harness.comparison.compare import compare_runs
 from harness.evaluate import Chat
 from harness.prompts import load_prompt_set
 from harness.seen_prompts import text_sha256
@@ -13,8 +13,8 @@ from harness.settings import EngineSettings
 from harness.tasks import load_tasks
 from harness.weigh import weigh
 from search.build import build
-from search.checkpoint import Checkpoint
 from search.recipe import Recipe
+from search.tensors.checkpoint import Checkpoint
 from tests.search.masks import make_fisher
 
 TURNS = "{{ bos_token }}{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"

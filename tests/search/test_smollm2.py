@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from search.adapter import Adapter
 from search.baseline import make_baseline
 from search.build import build
-from search.checkpoint import Checkpoint
-from search.gguf_file import read_gguf
+from search.export.gguf_file import read_gguf
+from search.merging.adapter import Adapter
 from search.recipe import load_recipe
+from search.tensors.checkpoint import Checkpoint
 from tests.search.models import make_adapter, peft_quiet
 
 pytestmark = pytest.mark.model

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search.errors import RecipeError
-from search.recipe import Recipe
-from search.samplers import check_sampler, sampler_for, trial_seed
-from search.space import (
+from search.proposing.samplers import check_sampler, sampler_for, trial_seed
+from search.proposing.space import (
     NUMBERS_KEY,
     first_points,
     fresh_point,
@@ -19,6 +18,7 @@ from search.space import (
     is_baseline_point,
     suggest,
 )
+from search.recipe import Recipe
 
 SAMPLERS = ("tpe", "gp", "cmaes", "nsga2", "random")
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from search.checkpoint import Checkpoint
 from search.errors import FisherError
-from search.fisher_loss import add_batch
-from search.fisher_prompts import Example
-from search.squares import BLOCK_ELEMENTS, SquareSums, Target
-from search.targets import find_targets
-from search.text_model import load_text_model
+from search.fisher.loss import add_batch
+from search.fisher.prompts import Example
+from search.fisher.squares import BLOCK_ELEMENTS, SquareSums, Target
+from search.fisher.targets import find_targets
+from search.tensors.checkpoint import Checkpoint
+from search.tensors.text_model import load_text_model
 
 PathMaker = Callable[..., Path]
 LENGTHS = (17, 5, 2, 70)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from search.study import Study
+from search.study.study import Study
 
 from .studies import WHY_FAILED, WHY_STOPPED, make_study
 

@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from search import subspace
-from search.rounding import Rounding, RoundingFloor
-from search.subspace import Directions, factorise, no_directions
+from search.subspace import subspace
+from search.subspace.rounding import Rounding, RoundingFloor
+from search.subspace.subspace import Directions, factorise, no_directions
 
 KINDS = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 SEPARATED = 0.01

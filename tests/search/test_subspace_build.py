@@ -12,17 +12,19 @@ import typer
 from safetensors.torch import load_file, save_file
 
 from harness.console import run_app
-from search import commands_build, commands_subspace, subspace_build
-from search.checkpoint import Checkpoint
+from search.commands import build as commands_build
+from search.commands import subspace as commands_subspace
 from search.errors import BuildError, IngredientError
-from search.factors import Factors
-from search.fisher_file import FisherFile
+from search.fisher.file import FisherFile
 from search.ingredients import open_ingredients
-from search.mask import mask, share_inside
+from search.merging.factors import Factors
+from search.merging.mask import mask, share_inside
 from search.recipe import load_recipe
-from search.subspace_build import MatrixResult, build_subspace
-from search.subspace_file import SubspaceFile
-from search.subspace_source import matrix_names
+from search.subspace import build as subspace_build
+from search.subspace.build import MatrixResult, build_subspace
+from search.subspace.file import SubspaceFile
+from search.subspace.source import matrix_names
+from search.tensors.checkpoint import Checkpoint
 from tests.search.masks import make_fisher, make_subspace
 
 PathMaker = Callable[..., Path]
@@ -220,7 +222,7 @@ def test_not_enough_memory(
 
     monkeypatch.setattr(subspace_build, "factorise", fail)
     names = ["model.embed_tokens.weight"]
-    monkeypatch.setattr("search.subspace_source.matrix_names", lambda *_, **__: names)
+    monkeypatch.setattr("search.subspace.source.matrix_names", lambda *_, **__: names)
     with pytest.raises(IngredientError, match=r"not enough memory: .*; leave out --embeddings"):
         build(pair[0], out, pair[1], embeddings=True)
     assert list(tmp_path.iterdir()) == []

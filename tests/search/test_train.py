@@ -15,16 +15,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from search.adapter import open_adapter
-from search.checkpoint import Checkpoint, open_checkpoint
 from search.errors import TrainingError
-from search.factors import Factors
+from search.merging.adapter import open_adapter
+from search.merging.factors import Factors
 from search.recipe_ingredients import Mask
-from search.trainer import WHOLE
-from search.training import read_record, train
-from search.training_folder import begin
-from search.training_settings import TrainingSettings
-from search.training_task import TrainingTask
+from search.tensors.checkpoint import Checkpoint, open_checkpoint
+from search.training.folder import begin
+from search.training.settings import TrainingSettings
+from search.training.task import TrainingTask
+from search.training.trainer import WHOLE
+from search.training.training import read_record, train
 from tests.search.masks import make_fisher, make_subspace
 from tests.search.models import CHAT_TEMPLATE, CORPUS, peft_quiet
 
@@ -122,8 +122,8 @@ def plain_run(task: TrainingTask, folder: Path) -> tuple[list[float], dict[str, 
     from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainingArguments
     from transformers import set_seed as seed_all
 
-    from search.training_data import collate, read_rows
-    from search.training_setup import reading_of
+    from search.training.data import collate, read_rows
+    from search.training.setup import reading_of
 
     torch.set_num_threads(1)
     base = AutoModelForCausalLM.from_pretrained(task.base, dtype=torch.float32)
@@ -277,7 +277,7 @@ def test_a_trained_adapter_is_found_again(task: TrainingTask, tmp_path: Path) ->
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from search.training import train
+from search.training.training import train
 from tests.search.test_train import SETTINGS, TrainingTask
 
 def kill(step, n_steps):
@@ -414,7 +414,7 @@ def test_bf16_on_a_cpu(task: TrainingTask, tmp_path: Path) -> None:
 def test_a_lack_of_memory_says_what_to_lower(
     task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from search.trainer import MaskedTrainer
+    from search.training.trainer import MaskedTrainer
 
     def fail(*_: Any, **__: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB")
@@ -434,7 +434,7 @@ def test_a_lack_of_memory_says_what_to_lower(
 def test_what_cannot_fit_is_refused_before_it_is_loaded(
     task: TrainingTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, says: str
 ) -> None:
-    monkeypatch.setattr("search.training_memory.free_memory", lambda _: free)
+    monkeypatch.setattr("search.training.memory.free_memory", lambda _: free)
     large = SETTINGS.model_copy(update={"batch_size": 64})
     with pytest.raises(TrainingError, match=says):
         train(replace(task, settings=large), tmp_path / "large")

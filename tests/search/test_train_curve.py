@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from search.loss_curve import MOST_POINTS, append_step, draw_curve, read_losses, write_curve
+from search.training.loss_curve import (
+    MOST_POINTS,
+    append_step,
+    draw_curve,
+    read_losses,
+    write_curve,
+)
 
 
 def step(number: int, loss: float) -> dict[str, float]:

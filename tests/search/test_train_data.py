@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from search.errors import TrainingError
-from search.training_data import IGNORED, DataReport, Reading, Row, collate, read_rows
+from search.training.data import IGNORED, DataReport, Reading, Row, collate, read_rows
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"

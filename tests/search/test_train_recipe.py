@@ -11,18 +11,19 @@ import torch
 import typer
 
 from harness.console import run_app
-from search import commands_build, commands_train
-from search.blocks import blocks_of
 from search.build import build, build_hash
-from search.checkpoint import Checkpoint
+from search.commands import build as commands_build
+from search.commands import train as commands_train
 from search.errors import RecipeError, TrainingError
-from search.gguf_file import read_gguf
+from search.export.gguf_file import read_gguf
 from search.ingredients import open_ingredients
-from search.merge import TensorMerge
+from search.merging.blocks import blocks_of
+from search.merging.merge import TensorMerge
 from search.numbers import numbers_for
 from search.prepare import prepare
 from search.preview import preview
 from search.recipe import Recipe, load_recipe
+from search.tensors.checkpoint import Checkpoint
 from tests.search.masks import make_fisher, make_subspace
 from tests.search.models import CHAT_TEMPLATE
 from tests.search.test_train import leaks, write_chats
@@ -256,7 +257,7 @@ def test_a_study_is_bound_to_what_is_learnt_not_to_where_it_lies(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:
     from harness.settings import EngineSettings
-    from search.fingerprint import parts_of
+    from search.study.fingerprint import parts_of
 
     path = write()
     before = parts_of(prepare(load_recipe(path)), (), EngineSettings())

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness.runs import file_sha256
-from search.bench import BASELINE
 from search.errors import StudyError
-from search.study import load_study
-from search.winner import trial_of, winner_of
+from search.study.study import load_study
+from search.study.winner import trial_of, winner_of
+from search.trials.bench import BASELINE
 
 from .confirmed import written
 from .test_confirmation import SHOWN, candidate, recorded, trial
@@ -94,7 +94,7 @@ def test_best_writes_the_bytes_that_were_scored_or_nothing(
     code, _, told = ended(weighin(*best, "--hf", hf))
     assert code == 0, told
     from search.build import build
-    from search.export_hf import export_hf
+    from search.export.hf import export_hf
     from search.prepare import prepare
     from search.recipe import load_recipe
 

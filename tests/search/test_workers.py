@@ -16,12 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from search.artifacts import FILES, Artifacts
-from search.claims import Claims
 from search.errors import StorageError
-from search.lease import this_process
-from search.storage import open_storage
-from search.study import load_study
+from search.study.artifacts import FILES, Artifacts
+from search.study.storage import open_storage
+from search.study.study import load_study
+from search.trials.claims import Claims
+from search.trials.lease import this_process
 
 from .formula import QUICK, Formula, opened, worked
 from .postgres import postgres
@@ -140,7 +140,7 @@ def test_workers_by_optunas_grpc_proxy(tmp_path: Path, proxy: str) -> None:
 
 
 def test_no_proxy_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.storage.GRPC_WAIT_S", 0.2)
+    monkeypatch.setattr("search.study.storage.GRPC_WAIT_S", 0.2)
     with pytest.raises(StorageError, match="no gRPC proxy answers"):
         open_storage(f"grpc://127.0.0.1:{free_port()}")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness.comparison import Comparison, Difference
+from harness.comparison.records import Comparison, Difference
 from harness.report.glance import comparison_table, sanity_table
 from harness.report.numerals import interval, number, p_text, tone_of
 from harness.report.verdict import by_favour, verdict_on

@@ -1,0 +1,1 @@
+"""Runs of the same prompts, side by side."""

@@ -1,0 +1,1 @@
+"""llama.cpp in a child process: waves of prompts in, completions out."""

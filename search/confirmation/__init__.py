@@ -1,0 +1,1 @@
+"""What a search has chosen, run on the prompts that it did not see."""

@@ -1,0 +1,1 @@
+"""Merged rows to the GGUF that ships: types, bytes, proof."""

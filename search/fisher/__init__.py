@@ -1,0 +1,1 @@
+"""How much each weight matters to the instruct model."""

@@ -1,0 +1,1 @@
+"""Several adapters' deltas become one tensor's change: the formulas of the recipe."""

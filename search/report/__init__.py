@@ -1,0 +1,1 @@
+"""A study as the report's page tells it."""

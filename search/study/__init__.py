@@ -1,0 +1,1 @@
+"""A study as it is kept: its trials, what it is bound to, how it is looked at."""

@@ -1,0 +1,1 @@
+"""The directions that instruction tuning moved."""

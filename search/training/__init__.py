@@ -1,0 +1,1 @@
+"""LoRA adapters that leave those directions alone."""
