@@ -37,8 +37,8 @@ def confirm_sections(study: Study) -> list[Section]:
             title=title,
             lead=f"On {asked} that the search has not seen. Figures are differences to the "
             f"baseline; all intervals hold together at {record.confidence:.0%}, corrected for "
-            f"{record.n_claims} figure{'s' if record.n_claims != 1 else ''}. The drop is what the search had found too much: the "
-            "highest of many figures is high by luck as well.",
+            f"{record.n_claims} figure{'s' if record.n_claims != 1 else ''}. The drop is what the "
+            "search had found too much: the highest of many figures is high by luck as well.",
             tables=(
                 gains_table(record),
                 *((bounds_table(record),) if any(c.bounds for c in record.candidates) else ()),
