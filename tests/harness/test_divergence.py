@@ -105,8 +105,9 @@ def test_every_figure_is_that_of_llama_cpp(smollm2_gguf: Path, q4_0: Path, tmp_p
 def test_figures_of_quantised_files_are_those_of_llama_cpp(smollm2_gguf: Path, q4_0: Path) -> None:
     report = measure_divergence(smollm2_gguf, q4_0, FileTexts(TEXT, 128), settings=SETTINGS)
     found = values(report.metrics)
+    # llama.cpp's kernels for quantised weights differ with a processor's vector instructions
     assert {name: found[name] for name in LLAMA_CPP_QUANTISED} == pytest.approx(
-        LLAMA_CPP_QUANTISED, rel=0.01
+        LLAMA_CPP_QUANTISED, rel=0.03
     )
 
 

