@@ -1,16 +1,13 @@
 """Progress of a run on standard error: a live bar on a terminal, lines elsewhere."""
 
-import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from harness.console import note, progress_console
+from harness.bar import Bar
+from harness.console import note
 from harness.evaluate import Watcher
 from harness.runs import RunHeader
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 LINE_INTERVAL_S = 60.0
 """Seconds without a finished wave after which a line says how far it is."""
@@ -22,32 +19,14 @@ class RunProgress:
     def __init__(self, title: str) -> None:
         self.title = title
         self.watcher = Watcher(starting=self._starting, step=self._step, wave=self._wave)
-        self._bar: Progress | None = None
-        self._id: TaskID | None = None
+        self._bar = Bar("{task.fields[speed]}")
         self._n_asks = 0
         self._n_kept = 0
         self._fresh_tokens = 0
         self._began = self._told = time.monotonic()
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[speed]}"),
-                TimeRemainingColumn(),
-                console=progress_console(),
-            )
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(
@@ -56,8 +35,7 @@ class RunProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
 
     def _starting(self, header: RunHeader, n_asks: int) -> None:
         self._n_asks = n_asks
@@ -67,24 +45,21 @@ class RunProgress:
             f"{self.title}: {header.model.file} ({header.model.quantization}), {n_asks} answers, "
             f"{engine.parallel} at once, context {engine.context}, {engine.threads} threads"
         )
-        if self._bar is not None:
-            self._id = self._bar.add_task(self.title, total=n_asks, speed="")
+        self._bar.start(self.title, n_asks, speed="")
 
     def _step(self, n_done: int, n_tokens: int) -> None:
-        if self._bar is None and time.monotonic() - self._told > LINE_INTERVAL_S:
+        if not self._bar.shown and time.monotonic() - self._told > LINE_INTERVAL_S:
             self._line(self._n_kept + n_done, self._fresh_tokens + n_tokens)
-        if self._bar is not None and self._id is not None:
-            self._bar.update(
-                self._id,
-                completed=self._n_kept + n_done,
-                speed=self._speed(self._fresh_tokens + n_tokens),
-            )
+        self._bar.update(
+            completed=self._n_kept + n_done,
+            speed=self._speed(self._fresh_tokens + n_tokens),
+        )
 
     def _wave(self, n_kept: int, n_tokens: int) -> None:
         self._n_kept = n_kept
         self._fresh_tokens += n_tokens
-        if self._bar is not None and self._id is not None:
-            self._bar.update(self._id, completed=n_kept)
+        if self._bar.started:
+            self._bar.update(completed=n_kept)
         else:
             self._line(n_kept, self._fresh_tokens)
 

@@ -1,19 +1,16 @@
 """`weighin fisher`: parse, call, print."""
 
-import sys
 import time
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import Annotated, Self
 
 import typer
 
+from harness.bar import Bar
 from harness.console import JsonFlag, note, print_json
 from harness.options import ChatTemplateFile, IfevalData, Seed, Threads, read_template
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
 
 LINE_INTERVAL_S = 30.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -150,30 +147,11 @@ class _Progress:
     """A bar on a terminal, lines elsewhere, on standard error."""
 
     def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._id: TaskID | None = None
+        self._bar = Bar()
         self._told = time.monotonic()
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                Progress,
-                TextColumn,
-                TimeRemainingColumn,
-            )
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-            self._id = self._bar.add_task("fisher", total=None)
+        self._bar.__enter__().start("fisher", None)
         return self
 
     def __exit__(
@@ -182,14 +160,11 @@ class _Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
 
     def __call__(self, group: str, n_done: int, n_all: int) -> None:
-        if self._bar is not None and self._id is not None:
-            self._bar.update(
-                self._id, description=f"fisher, {group}", completed=n_done, total=n_all
-            )
+        if self._bar.shown:
+            self._bar.update(description=f"fisher, {group}", completed=n_done, total=n_all)
         elif time.monotonic() - self._told > LINE_INTERVAL_S or n_done == n_all:
             self._told = time.monotonic()
             note(f"fisher: {group}, {n_done}/{n_all} gradients")

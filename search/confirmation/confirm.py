@@ -27,12 +27,13 @@ from search.confirmation.confirmation import (
 from search.confirmation.figures import Halves, baseline_of, bound_of, gains_of, level_of
 from search.confirmation.runners_up import Choice, Chosen, choose, eligible, is_comparable
 from search.errors import StudyError
-from search.study.once import Check, once
+from search.study.once import once
 from search.study.study import Study, TrialRow
 from search.study.winner import scored_build
 from search.trials.bench import BASELINE, Bench
 from search.trials.interrupt import Interrupt
 from search.trials.lease import Owner, Pulse, StudyJob
+from search.trials.work import Check
 
 HELD_BACK = "held-back prompts"
 """What a run is said to be on."""

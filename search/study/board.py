@@ -100,7 +100,7 @@ def verdict(study: Study, shelf: Shelf) -> str:
     assert best.values is not None
     objective = study.objectives[0]
     at = ", ".join(f"{name}={number_text(value)}" for name, value in best.params.items())
-    beats = best.values[0] > 0 if objective.metric.endswith("h_delta") else True
+    beats = not objective.relative or best.values[0] > 0
     claim = "best build" if beats else "nothing beats the baseline; nearest build"
     said = (
         f"{claim}: trial {best.number} ({at}), {objective.metric} "

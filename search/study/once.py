@@ -11,10 +11,7 @@ from typing import TypeVar
 from harness.console import note
 from search.trials.interrupt import Interrupt
 from search.trials.lease import DeathWatch, Lease, Owner, Pulse, StudyJob, give_back, owner_of, take
-from search.trials.work import POLL_S, Lost, Stopping
-
-Check = Callable[[], None]
-"""To be called between two steps; raises where the work must end."""
+from search.trials.work import POLL_S, Check, Lost, Stopping, checker
 
 Done = TypeVar("Done")
 
@@ -73,13 +70,7 @@ def _make(
     dead: Owner | None,
 ) -> Done | None:
     with Lease(job, me, pulse) as lease:
-
-        def check() -> None:
-            if lease.lost:
-                raise Lost
-            if interrupt.asked:
-                raise Stopping
-
+        check = checker(lease, interrupt)
         try:
             # it may have been done between the look and the taking
             done = found() or make(check, dead)

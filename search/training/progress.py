@@ -1,15 +1,12 @@
 """Progress of a training on standard error: a live bar on a terminal, lines elsewhere."""
 
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from harness.console import note, progress_console
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from harness.bar import Bar
+from harness.console import note
 
 LINE_INTERVAL_S = 30.0
 """Seconds between two lines where there is no terminal."""
@@ -20,24 +17,11 @@ class TrainingProgress:
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._bar: Progress | None = None
-        self._id: TaskID | None = None
+        self._bar = Bar("loss {task.fields[loss]:.3f}")
         self._told: float | None = None
 
     def __enter__(self) -> Self:
-        if sys.stderr.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-            from rich.progress import Progress as RichProgress
-
-            self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]:.3f}"),
-                TimeRemainingColumn(),
-                console=progress_console(),
-            )
-            self._bar.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(
@@ -46,15 +30,14 @@ class TrainingProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._bar.__exit__(kind, error, trace)
 
     def __call__(self, step: Mapping[str, float], n_steps: int) -> None:
         """Show one step's figures."""
-        if self._bar is not None:
-            if self._id is None:
-                self._id = self._bar.add_task(self._title, total=n_steps, loss=step["loss"])
-            self._bar.update(self._id, completed=step["step"], loss=step["loss"])
+        if self._bar.shown:
+            if not self._bar.started:
+                self._bar.start(self._title, n_steps, loss=step["loss"])
+            self._bar.update(completed=step["step"], loss=step["loss"])
             return
         now, last = time.monotonic(), step["step"] == n_steps
         if last or self._told is None or now - self._told > LINE_INTERVAL_S:

@@ -31,6 +31,9 @@ MAX_FAILURES = 3
 POLL_S = 1.0
 """Seconds between two looks at what other workers do."""
 
+Check = Callable[[], None]
+"""To be called between two steps; raises where the work must end."""
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -48,7 +51,7 @@ class Assignment:
     """Other whole trials, by which answers are foretold."""
     dead: Owner | None
     """A process that began it and died; what it left half-written may be removed."""
-    check: Callable[[], None]
+    check: Check
     """To be called between two steps; raises where the work must end."""
 
 
@@ -88,6 +91,18 @@ class Stopping(Exception):
 
 class Lost(Exception):
     """Another process has taken the trial over, and will record it."""
+
+
+def checker(lease: Lease, interrupt: Interrupt) -> Check:
+    """What raises where work under a lease must end: `Lost` or `Stopping`."""
+
+    def check() -> None:
+        if lease.lost:
+            raise Lost
+        if interrupt.asked:
+            raise Stopping
+
+    return check
 
 
 def run_trials(
@@ -151,13 +166,7 @@ def _attend(
 ) -> TrialRow | None:
     """Work on one trial and record it; None where the space is used up."""
     with Lease(claim.job, me, pulse) as lease:
-
-        def check() -> None:
-            if lease.lost:
-                raise Lost
-            if interrupt.asked:
-                raise Stopping
-
+        check = checker(lease, interrupt)
         try:
             return _weigh(study, bench, claim, me, check, pulse)
         except Stopping:
@@ -185,7 +194,7 @@ def _weigh(
     bench: Weigher,
     claim: Claim,
     me: Owner,
-    check: Callable[[], None],
+    check: Check,
     pulse: Pulse,
 ) -> TrialRow | None:
     import optuna
@@ -235,9 +244,7 @@ def _weigh(
     return _tell(study, claim, trial.study, state, outcome.values)
 
 
-def _same_build(
-    study: Study, claim: Claim, build: str, pulse: Pulse, check: Callable[[], None]
-) -> int | None:
+def _same_build(study: Study, claim: Claim, build: str, pulse: Pulse, check: Check) -> int | None:
     """The trial that has this build already, or is about to; None where this one is to weigh it.
 
     Two workers that propose one build at the same time both have their trial's build written down
