@@ -18,9 +18,9 @@ demo: $(INSTALLED)
 	  --prompts $(DEMO)/data/held-out.jsonl --limit 64 --threads 1 -o $(DEMO)/fisher.safetensors
 	$(BIN)/weighin search $(DEMO)/recipe.yaml --trials 4
 
-## test: the whole test suite, real models included
+## test: the whole test suite, real models included; two at a time, neighbours in one process
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 ## check: style, types and the direction of the imports
 check: $(INSTALLED)
