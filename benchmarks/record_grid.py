@@ -18,8 +18,8 @@ from metrics.errors import WeighinError
 from search.errors import RecipeError
 from search.proposing.space import Point, grid_points
 from search.recipe import Recipe, load_recipe
-from search.study.joining import bench_parts, make_bench
 from search.trials.bench import BASELINE, Bench
+from search.trials.joining import bench_parts, make_bench
 
 WORK = Path(".cache/grid")
 

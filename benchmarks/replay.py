@@ -30,6 +30,8 @@ from grid import Grid, scores_of
 from harness.evaluate import wave_positions
 from harness.runs import Score
 from metrics.stats import bootstrap_mean, default_rng
+from search.leases.interrupt import Interrupt
+from search.leases.lease import Pulse, this_process
 from search.proposing.space import is_baseline_point
 from search.recipe import Number, Recipe, Search
 from search.study.objective import (
@@ -42,8 +44,6 @@ from search.study.objective import (
 from search.study.record import StudyRecord
 from search.study.study import BUDGET, RECORD, Study
 from search.trials.bench import BASELINE
-from search.trials.interrupt import Interrupt
-from search.trials.lease import Pulse, this_process
 from search.trials.reference import Reference
 from search.trials.rungs import Rungs, looks_for
 from search.trials.work import Assignment, Outcome, run_trials

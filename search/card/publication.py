@@ -136,7 +136,7 @@ class Chosen:
                 f"{self.subject}: a run does not hold the file that was scored (SHA-256 "
                 f"{scored[:12]}); name it with --gguf"
             )
-        from search.study.winner import write_build
+        from search.confirmation.winner import write_build
 
         note(f"the study keeps the build of trial {material.row.number} no more; building it again")
         return write_build(self.study, material.row, self.subject, place / material.file).path

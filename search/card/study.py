@@ -22,13 +22,13 @@ from search.card.recipe import (
     provenance_in,
     provenance_of,
 )
+from search.confirmation.winner import winner_of
 from search.errors import StudyError
 from search.numbers import numbers_for
 from search.recipe import Recipe
 from search.report.study import run_of
 from search.report.trials import objectives_of
 from search.study.study import Study, TrialRow
-from search.study.winner import winner_of
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCard

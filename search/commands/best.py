@@ -10,8 +10,8 @@ from search.commands.build import BuildProgress
 from search.commands.study import StorageUrl, StudyPlace, opened_study
 
 if TYPE_CHECKING:
+    from search.confirmation.winner import Written
     from search.study.study import TrialRow
-    from search.study.winner import Written
 
 
 def best(
@@ -30,10 +30,10 @@ def best(
     as_json: JsonFlag = False,
 ) -> None:
     """Write the build that a study comes to: the very bytes that were scored, or nothing."""
-    from search.confirmation.words import confirmation_lines
+    from search.board.confirmed import confirmation_lines
+    from search.confirmation.winner import trial_of, winner_of, write_build
     from search.recipe import load_recipe
     from search.study.storage import storage_errors
-    from search.study.winner import trial_of, winner_of, write_build
 
     study, folder = opened_study(place, storage)
     with storage_errors(study.url):

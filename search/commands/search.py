@@ -10,9 +10,9 @@ from harness.console import EXIT_INTERRUPTED, JsonFlag, note, print_json, print_
 from harness.options import IfevalData
 
 if TYPE_CHECKING:
-    from search.study.builds import Keep
     from search.study.study import Study, TrialRow
     from search.trials.bench import Bench
+    from search.trials.builds import Keep
 
 StorageUrl = Annotated[
     str | None, typer.Option(help="Optuna storage URL [SQLite in the study's folder].")
@@ -45,8 +45,8 @@ def search(
 ) -> None:
     """Search for the best merge; the same command goes on where it stopped."""
     from search.recipe import load_recipe
-    from search.study.joining import attach, bench_parts, make_bench
     from search.study.study import default_url, open_study
+    from search.trials.joining import attach, bench_parts, make_bench
 
     loaded = load_recipe(recipe)
     name = recipe.resolve().parent.name if recipe.stem == "recipe" else recipe.stem
@@ -82,8 +82,8 @@ def worker(
 ) -> None:
     """Help a search from another process or machine, until its trials are spent."""
     from search.recipe import load_recipe
-    from search.study.joining import open_bench
     from search.study.study import load_study
+    from search.trials.joining import open_bench
 
     opened = load_study(study, storage)
     folder = out or (Path(study) if storage is None else DEFAULT_RESULTS / opened.name)
@@ -96,15 +96,15 @@ def worker(
 
 def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> None:
     """Work on a study until there is nothing left to do, and print what it says."""
+    from search.board.board import study_json, study_table, verdict
+    from search.board.confirmed import confirmation_lines, confirmation_parts
+    from search.board.live import LiveBoard
+    from search.board.shelf import Shelf
     from search.confirmation.confirm import confirm_study
-    from search.confirmation.words import confirmation_lines, confirmation_parts
-    from search.study.board import study_json, study_table, verdict
-    from search.study.builds import sweep_builds
-    from search.study.live import LiveBoard
-    from search.study.shelf import Shelf
+    from search.leases.interrupt import Interrupt
+    from search.leases.lease import this_process
     from search.study.storage import storage_errors
-    from search.trials.interrupt import Interrupt
-    from search.trials.lease import this_process
+    from search.trials.builds import sweep_builds
     from search.trials.shared_baseline import shared_baseline
     from search.trials.trial import TrialWeigher
     from search.trials.work import run_trials
@@ -143,7 +143,7 @@ def _work(study: "Study", bench: "Bench", keep: "Keep", *, as_json: bool) -> Non
 
 
 def _keep(asked: str | None, of_recipe: "Keep") -> "Keep":
-    from search.study.builds import parse_keep
+    from search.trials.builds import parse_keep
 
     return of_recipe if asked is None else parse_keep(asked)
 

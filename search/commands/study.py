@@ -21,10 +21,10 @@ StorageUrl = Annotated[
 
 def study(place: StudyPlace, storage: StorageUrl = None, as_json: JsonFlag = False) -> None:
     """Show a study: every trial, the leaders, what it cost, what is left."""
-    from search.confirmation.words import confirmation_lines, confirmation_parts
-    from search.study.board import ended_early_lines, study_json, study_table, verdict
-    from search.study.shelf import Shelf
-    from search.study.spending import spending_of
+    from search.board.board import ended_early_lines, study_json, study_table, verdict
+    from search.board.confirmed import confirmation_lines, confirmation_parts
+    from search.board.shelf import Shelf
+    from search.board.spending import spending_of
     from search.study.storage import storage_errors
 
     opened, folder = opened_study(place, storage)
@@ -52,7 +52,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8080,
 ) -> None:
     """Serve optuna-dashboard on a study, with its runs as artifacts, until Ctrl-C."""
-    from search.study.dashboard import address_of, dashboard_server
+    from search.board.dashboard import address_of, dashboard_server
 
     opened, folder = opened_study(place, storage)
     with dashboard_server(opened, folder, host=host, port=port) as server:

@@ -26,14 +26,14 @@ from search.confirmation.confirmation import (
 )
 from search.confirmation.figures import Halves, baseline_of, bound_of, gains_of, level_of
 from search.confirmation.runners_up import Choice, Chosen, choose, eligible, is_comparable
+from search.confirmation.winner import scored_build
 from search.errors import StudyError
-from search.study.once import once
+from search.leases.checks import Check
+from search.leases.interrupt import Interrupt
+from search.leases.lease import Owner, Pulse, StudyJob
+from search.leases.once import once
 from search.study.study import Study, TrialRow
-from search.study.winner import scored_build
 from search.trials.bench import BASELINE, Bench
-from search.trials.interrupt import Interrupt
-from search.trials.lease import Owner, Pulse, StudyJob
-from search.trials.work import Check
 
 HELD_BACK = "held-back prompts"
 """What a run is said to be on."""

@@ -8,6 +8,7 @@ import re
 from harness.report.document import Cell, Column, Section, Strip, Table
 from harness.report.numerals import MINUS, UNDEFINED, interval, name_of, number, p_text
 from metrics.stats import Estimate
+from search.board.confirmed import confirmation_lines
 from search.confirmation.confirmation import (
     Bound,
     Candidate,
@@ -16,7 +17,6 @@ from search.confirmation.confirmation import (
     is_current,
     kept_confirmation,
 )
-from search.confirmation.words import confirmation_lines
 from search.study.study import Study
 
 NEGATIVE = re.compile(r"(?<![\w.])-(?=\d)")

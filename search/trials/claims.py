@@ -9,9 +9,9 @@ beyond it. Knows nothing of what a trial is.
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from search.leases.lease import DeathWatch, Owner, Pulse, TrialJob, own, owner_of, take
 from search.proposing.space import grid_points
 from search.study.study import Study, row_of
-from search.trials.lease import DeathWatch, Owner, Pulse, TrialJob, own, owner_of, take
 
 if TYPE_CHECKING:
     import optuna

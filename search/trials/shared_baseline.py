@@ -4,12 +4,12 @@ A study, its bench and this process in, the run out.
 """
 
 from harness.runs import Run
-from search.study.once import once
+from search.leases.checks import Check
+from search.leases.interrupt import Interrupt
+from search.leases.lease import Owner, Pulse, StudyJob
+from search.leases.once import once
 from search.study.study import Study
 from search.trials.bench import BASELINE, Bench
-from search.trials.interrupt import Interrupt
-from search.trials.lease import Owner, Pulse, StudyJob
-from search.trials.work import Check
 
 DONE = "done"
 """Attribute of the job: what was run on which questions, by whom, and its files."""

@@ -15,9 +15,9 @@ from harness.runs import Completion, Run
 from metrics.errors import WeighinError
 from search.cache import file_sha256
 from search.recipe import Number
-from search.study.builds import remove_parts
 from search.study.study import TrialRow
 from search.trials.bench import BASELINE, Bench
+from search.trials.builds import remove_parts
 from search.trials.work import Assignment, Outcome
 
 if TYPE_CHECKING:

@@ -6,33 +6,28 @@ what a failure means for the study; nothing of models.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from harness.console import note
 from metrics.errors import WeighinError
 from search.errors import DiskFullError, StorageError
-from search.proposing.proposal import propose
+from search.leases.checks import POLL_S, Check, Lost, Stopping, checker
+from search.leases.interrupt import Interrupt
+from search.leases.lease import DeathWatch, Lease, Owner, Pulse, give_back
 from search.recipe import Number
 from search.study.storage import storage_errors
 from search.study.study import Study, TrialRow, row_of
 from search.trials.claims import Claim, Claims
 from search.trials.failures import Failure, failure_of
-from search.trials.interrupt import Interrupt
-from search.trials.lease import DeathWatch, Lease, Owner, Pulse, give_back
+from search.trials.proposal import propose
 
 if TYPE_CHECKING:
     import optuna
 
 MAX_FAILURES = 3
 """Trials that fail alike in a row, on one machine, after which it stops."""
-
-POLL_S = 1.0
-"""Seconds between two looks at what other workers do."""
-
-Check = Callable[[], None]
-"""To be called between two steps; raises where the work must end."""
 
 
 @dataclass(frozen=True)
@@ -83,26 +78,6 @@ class Weigher(Protocol):
 
     def weigh_trial(self, given: Assignment) -> Outcome:
         """Build, run and compare."""
-
-
-class Stopping(Exception):
-    """The user wants an end; what is done stays."""
-
-
-class Lost(Exception):
-    """Another process has taken the trial over, and will record it."""
-
-
-def checker(lease: Lease, interrupt: Interrupt) -> Check:
-    """What raises where work under a lease must end: `Lost` or `Stopping`."""
-
-    def check() -> None:
-        if lease.lost:
-            raise Lost
-        if interrupt.asked:
-            raise Stopping
-
-    return check
 
 
 def run_trials(

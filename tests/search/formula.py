@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from search.leases.interrupt import Interrupt
+from search.leases.lease import Owner, Pulse, this_process
 from search.recipe import Number, Recipe
 from search.study.study import Study, TrialRow, default_url, load_study, open_study
-from search.trials.interrupt import Interrupt
-from search.trials.lease import Owner, Pulse, this_process
 from search.trials.work import Assignment, Outcome, run_trials
 
 QUICK = Pulse(beat_s=0.1, grace_s=0.6, settle_s=0.03)

@@ -13,14 +13,14 @@ from typing import Any
 from harness.console import note
 from harness.progress import RunProgress
 from harness.runs import Usage
+from search.board import live
+from search.board.live import LiveBoard
 from search.errors import BuildError
-from search.study import live
+from search.leases.interrupt import Interrupt
+from search.leases.lease import StudyJob, this_process
 from search.study.artifacts import artifacts_at
-from search.study.live import LiveBoard
 from search.study.study import Study, load_study
 from search.trials.bench import BASELINE
-from search.trials.interrupt import Interrupt
-from search.trials.lease import StudyJob, this_process
 from search.trials.shared_baseline import DONE
 from search.trials.work import Assignment, Outcome, run_trials
 from tests.harness.report.conftest import BASELINE as SAID

@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 from harness.runs import Usage
-from search.study.board import ended_early_lines, front_lines, study_json, study_table, verdict
-from search.study.shelf import Shelf
-from search.study.spending import Cost, Spending, duration, reckon, spending_of
+from search.board.board import ended_early_lines, front_lines, study_json, study_table, verdict
+from search.board.shelf import Shelf
+from search.board.spending import Cost, Spending, duration, reckon, spending_of
 from search.study.study import Study, TrialRow, load_study
 from search.trials.claims import Claims
 

@@ -9,6 +9,7 @@ from harness.comparison.compare import PairedRuns
 from harness.console import run_app
 from harness.runs import Run
 from metrics.stats import Estimate, bootstrap_mean, default_rng
+from search.board.confirmed import confirmation_grid, confirmation_lines
 from search.cli import app
 from search.confirmation.confirmation import (
     DONE,
@@ -24,12 +25,11 @@ from search.confirmation.confirmation import (
 )
 from search.confirmation.figures import Halves, bound_of, drop_of, gains_of, level_of
 from search.confirmation.runners_up import choose, eligible
-from search.confirmation.words import confirmation_grid, confirmation_lines
+from search.leases.lease import StudyJob
 from search.report.confirm import confirm_sections, confirmed_claim
 from search.study.objective import Objective, parse_constraint
 from search.study.study import Study, TrialRow, load_study
 from search.trials.bench import BASELINE
-from search.trials.lease import StudyJob
 
 from .confirmed import METRIC, passes_run, written
 

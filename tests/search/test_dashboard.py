@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from search.board.dashboard import address_of, dashboard_server
 from search.errors import StudyError
-from search.study.dashboard import address_of, dashboard_server
 from search.study.study import Study, load_study
 
 from .studies import make_study

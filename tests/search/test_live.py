@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from harness.console import progress_console
-from search.study.live import Snapshot, chosen
-from search.study.shelf import Shelf
+from search.board.live import Snapshot, chosen
+from search.board.shelf import Shelf
 from tests.terminal import shown
 
 from .studies import N_ANSWERS, WHY_STOPPED, make_study

@@ -14,8 +14,8 @@ import pytest
 
 from search.errors import StudyError
 from search.recipe import load_recipe
-from search.study.joining import open_bench
 from search.study.study import TrialRow, load_study
+from search.trials.joining import open_bench
 
 pytestmark = [pytest.mark.model, pytest.mark.slow]
 

@@ -14,14 +14,14 @@ import pytest
 
 from metrics.errors import WeighinError
 from search.errors import BuildError, DiskFullError, RecipeError, StorageError, StudyError
-from search.proposing.proposal import propose
-from search.study.builds import parse_keep, sweep_builds
+from search.leases.lease import BEAT, Owner, Pulse, TrialJob, give_back, own, take, this_process
 from search.study.record import read_record
 from search.study.storage import open_storage, storage_errors, without_password
 from search.study.study import default_url, load_study
+from search.trials.builds import parse_keep, sweep_builds
 from search.trials.claims import Claims
 from search.trials.failures import failure_of
-from search.trials.lease import BEAT, Owner, Pulse, TrialJob, give_back, own, take, this_process
+from search.trials.proposal import propose
 from search.trials.work import Assignment
 
 from .formula import PARTS, QUICK, Formula, finished, opened, worked

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.runs import file_sha256
+from search.confirmation.winner import trial_of, winner_of
 from search.errors import StudyError
 from search.study.study import load_study
-from search.study.winner import trial_of, winner_of
 from search.trials.bench import BASELINE
 
 from .confirmed import written

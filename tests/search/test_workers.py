@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from search.errors import StorageError
+from search.leases.lease import this_process
 from search.study.artifacts import FILES, Artifacts
 from search.study.storage import open_storage
 from search.study.study import load_study
 from search.trials.claims import Claims
-from search.trials.lease import this_process
 
 from .formula import QUICK, Formula, opened, worked
 from .postgres import postgres

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Self
 
 from harness.console import progress_console
 from harness.tables import UNDEFINED
-from search.study.board import LEADS, numbers_and_values, standing, title_of
-from search.study.shelf import Shelf
-from search.study.spending import Spending, duration, spending_of
+from search.board.board import LEADS, numbers_and_values, standing, title_of
+from search.board.shelf import Shelf
+from search.board.spending import Spending, duration, spending_of
 from search.study.study import Study, TrialRow
 
 if TYPE_CHECKING:

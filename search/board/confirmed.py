@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.comparison.grids import Grid, Tone, rich_table
 from harness.tables import UNDEFINED, figure, label, number
 from metrics.stats import Estimate
+from search.board.board import number_text
 from search.confirmation.confirmation import (
     Bound,
     Candidate,
@@ -16,7 +17,6 @@ from search.confirmation.confirmation import (
     is_current,
     kept_confirmation,
 )
-from search.study.board import number_text
 from search.study.study import Study
 
 if TYPE_CHECKING:

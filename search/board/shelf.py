@@ -15,10 +15,10 @@ from harness.runs import Run, RunHeader, Usage
 from metrics.stats import Estimate
 from search.confirmation.confirmation import FOLDER, kept_confirmation
 from search.errors import StorageError
+from search.leases.lease import StudyJob
 from search.study.artifacts import artifacts_at
 from search.study.study import Study, TrialRow
 from search.trials.bench import BASELINE
-from search.trials.lease import StudyJob
 from search.trials.shared_baseline import DONE
 
 TOLD = ("run.json", "summary.json")

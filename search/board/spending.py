@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from search.study.shelf import Shelf
+from search.board.shelf import Shelf
 from search.study.study import Study, TrialRow
 from search.trials.bench import BASELINE
 from search.trials.claims import claimable

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness.console import note
-from search.trials.interrupt import Interrupt
-from search.trials.lease import DeathWatch, Lease, Owner, Pulse, StudyJob, give_back, owner_of, take
-from search.trials.work import POLL_S, Check, Lost, Stopping, checker
+from search.leases.checks import POLL_S, Check, Lost, Stopping, checker
+from search.leases.interrupt import Interrupt
+from search.leases.lease import DeathWatch, Lease, Owner, Pulse, StudyJob, give_back, owner_of, take
 
 Done = TypeVar("Done")
 

@@ -13,13 +13,13 @@ from search.cache import file_sha256
 from search.confirmation.confirmation import is_current, kept_confirmation
 from search.disk import check_room, sibling
 from search.errors import BuildError, StudyError
+from search.leases.lease import Owner
 from search.prepare import Prepared, prepare
 from search.recipe import Recipe
-from search.study.builds import remove_parts
 from search.study.fingerprint import changes, ingredient_parts, told
 from search.study.study import Study, TrialRow
 from search.trials.bench import BASELINE, BUILD_DIGITS
-from search.trials.lease import Owner
+from search.trials.builds import remove_parts
 
 if TYPE_CHECKING:
     from search.build import Progress

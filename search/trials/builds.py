@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from metrics.errors import WeighinError
+from search.leases.lease import Owner
 from search.study.study import Study
-from search.trials.lease import Owner
 
 Keep = str | int
 """`best`, `all`, or how many."""

@@ -1,7 +1,7 @@
 """The board: a study's trials against the baseline, as a terminal and as JSON show them.
 
 A study and its runs in, a table, lines or an object out. What is shown while it is worked on is
-`search.study.live`'s business.
+`search.board.live`'s business.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from harness.tables import UNDEFINED, figure, figures_json, number
 from metrics.stats import Estimate
+from search.board.shelf import Shelf, Told
+from search.board.spending import spending_of
 from search.confirmation.confirmation import kept_confirmation
 from search.study.objective import Objective
-from search.study.shelf import Shelf, Told
-from search.study.spending import spending_of
 from search.study.study import Study, TrialRow
 from search.trials.bench import BASELINE
 

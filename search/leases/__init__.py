@@ -1,0 +1,1 @@
+"""Leases: which process works on what, and when it must end."""
