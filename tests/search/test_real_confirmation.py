@@ -1,6 +1,7 @@
 """Studies of a small real model, confirmed in processes that are really stopped."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,13 @@ def test_killed_while_confirming_it_ends_as_if_never_stopped_and_confirms_once(
     assert {c.run for c in record.candidates} <= set(runs), "earlier ones count as well"
     assert then["n_claims"] == len(runs) == len(set(runs))
     assert {p: p.stat().st_mtime_ns for p in times} == times
+
+    # a machine that has none of the confirming runs brings them from the artifact store; a run that
+    # was made again would have taken another time, which its run.json tells
+    kept = {path: path.read_bytes() for path in (whole / "confirm").rglob("run.json")}
+    shutil.rmtree(whole / "confirm")
+    searched(whole, asked, "--trials", "6")
+    assert {path: path.read_bytes() for path in kept} == kept
 
 
 def _begun(run: Path) -> bool:
