@@ -235,7 +235,7 @@ class Run:
         A run that was moved without its prompts finds the built-in sets by their hash.
 
         Raises:
-            RunError: The prompts are not those that the run was asked.
+            RunError: The prompts are not those that the run was asked, or are not to be had.
         """
         path = self.folder / "prompts.jsonl"
         kept: dict[str, list[Prompt]] = {}
@@ -247,7 +247,7 @@ class Run:
             if task.name in kept:
                 prompts = PromptSet(name=task.name, kind=task.kind, prompts=tuple(kept[task.name]))
             else:
-                prompts = load_prompt_set(task.name, limit=task.n_prompts, seed=task.sampling.seed)
+                prompts = self._found_again(task)
             if prompts.sha256 != task.prompts_sha256:
                 raise RunError(
                     f"{self.folder}: the prompts of {task.name} are not those that were run "
@@ -256,6 +256,15 @@ class Run:
                 )
             found.append(prompts)
         return found
+
+    def _found_again(self, task: TaskSettings) -> PromptSet:
+        try:
+            return load_prompt_set(task.name, limit=task.n_prompts, seed=task.sampling.seed)
+        except WeighinError as error:
+            raise RunError(
+                f"{self.folder}: has no prompts.jsonl, and {task.name} cannot be had elsewhere; "
+                "put the run's prompts.jsonl there, or ask again where there is a network"
+            ) from error
 
     def write_header(self, header: RunHeader) -> None:
         """Write `run.json`."""

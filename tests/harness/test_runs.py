@@ -106,6 +106,14 @@ def test_prompts_are_found_again_by_name_and_hash(tmp_path: Path) -> None:
     assert [p.sha256 for p in run.prompt_sets()] == [header().tasks[0].prompts_sha256]
 
 
+def test_a_run_whose_prompts_are_nowhere_says_what_to_put_back(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    (task,) = header().tasks
+    run.write_header(header(tasks=(task.model_copy(update={"name": "of-my-own"}),)))
+    with pytest.raises(RunError, match=r"has no prompts\.jsonl, and of-my-own .*; put the run's"):
+        run.prompt_sets()
+
+
 def test_changed_prompts_are_refused(tmp_path: Path) -> None:
     run = Run(tmp_path)
     run.write_header(header())
