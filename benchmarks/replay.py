@@ -27,8 +27,8 @@ import optuna
 import typer
 from grid import Grid, scores_of
 
-from harness.evaluate import wave_positions
 from harness.runs import Score
+from harness.waves import in_turn, wave_positions
 from metrics.stats import bootstrap_mean, default_rng
 from search.leases.interrupt import Interrupt
 from search.leases.lease import Pulse, this_process
@@ -83,13 +83,13 @@ class Bench:
         self.constraints = tuple(map(parse_constraint, grid.header.subject_to))
         self.wave = grid.header.engine.wave
         self.points = {_key(build.numbers): build.sha256 for build in grid.points}
+        self.names = [task.settings.name for task in grid.header.tasks]
         self.answers = {}
         for build in grid.builds:
             scores = scores_of(grid.header, build)
-            names = [task.settings.name for task in grid.header.tasks]
             self.answers[build.sha256] = Answers(
                 scores,
-                [list(build.n_tokens[name]) for name in names],
+                [list(build.n_tokens[name]) for name in self.names],
                 Reference([score for own in scores for score in own]),
             )
         self.baseline = self.answers[grid.baseline.sha256].reference
@@ -121,7 +121,10 @@ class Bench:
         )
         n_tokens = 0
         counts = [len(own) for own in answers.scores]
-        for task, positions in wave_positions(counts, self.wave, self.order, self.looks):
+        waves = wave_positions(counts, self.wave, self.order, self.looks)
+        turn = rungs.ask_next if self.stops else None
+        for place in in_turn([self.names[task] for task, _ in waves], turn):
+            task, positions = waves[place]
             n_tokens += sum(answers.n_tokens[task][i] for i in positions)
             reason = rungs.see([answers.scores[task][i] for i in positions])
             if reason is not None and self.stops:

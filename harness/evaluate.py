@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from random import Random
 
 from harness.chat import ChatTemplate
 from harness.engine.engine import Engine
@@ -31,8 +30,9 @@ from harness.runs import (
     file_sha256,
 )
 from harness.seen_prompts import fisher_prompts
-from harness.settings import EngineSettings, Sampling, derived_seed
+from harness.settings import EngineSettings, derived_seed
 from harness.thinking import thinking_rule
+from harness.waves import Task, Turn, in_turn, plan_waves
 from metrics.errors import WeighinError
 
 GGUF_MAGIC = b"GGUF"
@@ -43,16 +43,6 @@ LOG_NAME = "llama.log"
 
 
 @dataclass(frozen=True)
-class Task:
-    """One prompt set and how it is asked."""
-
-    prompts: PromptSet
-    sampling: Sampling
-    samples: int = 1
-    """Answers per prompt, each with a seed of its own."""
-
-
-@dataclass(frozen=True)
 class Chat:
     """How conversations are rendered."""
 
@@ -60,23 +50,6 @@ class Chat:
     """A chat template to use in place of the GGUF's own."""
     thinking: bool = False
     prefill: str | None = None
-
-
-@dataclass(frozen=True)
-class Ask:
-    """One answer to be had: a prompt and which sample of it."""
-
-    task: int
-    prompt: Prompt
-    sample: int
-
-
-@dataclass(frozen=True)
-class Wave:
-    """A fixed slice of one task's answers."""
-
-    task: int
-    asks: tuple[Ask, ...]
 
 
 @dataclass
@@ -91,58 +64,6 @@ class Watcher:
     """Answers kept so far, and tokens that the last wave took; 0 for one that was kept before."""
 
 
-def plan_waves(
-    tasks: Sequence[Task], size: int, order: int | None = None, looks: Sequence[float] = ()
-) -> list[Wave]:
-    """The run's waves: each task's prompts, every sample of each, in slices of at most `size`.
-
-    Args:
-        tasks: In the order of the run.
-        size: Answers per wave.
-        order: Seed of a shuffle within each task; None keeps the prompts' order.
-        looks: Shares of the answers up to which the tasks take turns, as in `EngineSettings`;
-            without any, a task is done before the next begins.
-    """
-    asks = [
-        [Ask(index, p, s) for p in task.prompts.prompts for s in range(task.samples)]
-        for index, task in enumerate(tasks)
-    ]
-    return [
-        Wave(task, tuple(asks[task][position] for position in positions))
-        for task, positions in wave_positions([len(own) for own in asks], size, order, looks)
-    ]
-
-
-def wave_positions(
-    n_answers: Sequence[int], size: int, order: int | None, looks: Sequence[float]
-) -> list[tuple[int, list[int]]]:
-    """Which answers of which task each wave holds, by their positions in the prompts' order.
-
-    Args:
-        n_answers: Of each task.
-        size, order, looks: As for `plan_waves`.
-    """
-    positions = [list(range(n)) for n in n_answers]
-    if order is not None:
-        for own in positions:
-            Random(order).shuffle(own)
-    edges = [[0, *look_counts(n, looks)] for n in n_answers]
-    return [
-        (task, own[i : min(i + size, edges[task][turn + 1])])
-        for turn in range(len(looks) + 1)
-        for task, own in enumerate(positions)
-        for i in range(edges[task][turn], edges[task][turn + 1], size)
-    ]
-
-
-def look_counts(n_answers: int, looks: Sequence[float]) -> list[int]:
-    """Answers of a task that are there at each look, and all of them at the end.
-
-    A look takes the nearest whole number, at least one; small tasks have looks that add nothing.
-    """
-    return [max(1, round(share * n_answers)) for share in looks] + [n_answers]
-
-
 def run_waves(
     model: Path,
     tasks: Sequence[Task],
@@ -151,6 +72,7 @@ def run_waves(
     settings: EngineSettings,
     chat: Chat,
     watcher: Watcher | None = None,
+    turn: Turn | None = None,
 ) -> Generator[list[Completion]]:
     """Make a run, or go on with one; yields after every wave that has been kept.
 
@@ -164,6 +86,8 @@ def run_waves(
         settings: What is asked of the engine.
         chat: How conversations are rendered.
         watcher: Told of progress.
+        turn: Names the task that goes on, after every wave; None keeps the plan's order. A run that
+            was begun is first gone through in the order in which it was begun.
 
     Yields:
         The completions of one wave, in order.
@@ -179,7 +103,7 @@ def run_waves(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with Engine(model, settings, log=folder / LOG_NAME) as engine:
-            yield from _run(engine, model, tasks, run, chat, watcher)
+            yield from _run(engine, model, tasks, run, chat, watcher, turn)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror})") from None
     finally:
@@ -227,7 +151,13 @@ def tokens_hash(prompts: Sequence[Sequence[int]]) -> str:
 
 
 def _run(
-    engine: Engine, model: Path, tasks: Sequence[Task], run: Run, chat: Chat, watcher: Watcher
+    engine: Engine,
+    model: Path,
+    tasks: Sequence[Task],
+    run: Run,
+    chat: Chat,
+    watcher: Watcher,
+    turn: Turn | None,
 ) -> Iterator[list[Completion]]:
     _require_generator(engine, model)
     template = _template(engine, model, chat)
@@ -268,7 +198,14 @@ def _run(
     ]
     usage = run.header().usage
     start = 0
-    for wave in waves:
+
+    def go_on(names: Sequence[str]) -> str:
+        if start < len(kept):
+            return kept[start].task
+        return names[0] if turn is None else turn(names)
+
+    for place in in_turn([tasks[wave.task].prompts.name for wave in waves], go_on):
+        wave = waves[place]
         end = start + len(wave.asks)
         if end <= len(kept):
             watcher.wave(end, 0)

@@ -17,6 +17,9 @@ from metrics.errors import WeighinError
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q4_0"]
 """Type of the KV cache; llama.cpp's own names."""
 
+MOST_PARALLEL = 255
+"""llama.cpp holds 256 sequences, and one of them is the prefix that a wave's prompts share."""
+
 IFEVAL_MAX_TOKENS = 1280
 """New tokens for one IFEval answer, as in lm-eval's task."""
 
@@ -29,7 +32,7 @@ class EngineSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    parallel: int | None = Field(default=None, ge=1, le=256)
+    parallel: int | None = Field(default=None, ge=1, le=MOST_PARALLEL)
     """Sequences decoded in one batch."""
 
     context: int | None = Field(default=None, ge=16)
@@ -53,7 +56,8 @@ class EngineSettings(BaseModel):
     """Type of both halves of the KV cache."""
 
     wave: int = Field(default=64, ge=1)
-    """Prompts per wave: the unit of scheduling, of saving and of early stopping."""
+    """Prompts per wave: the unit of scheduling, of saving and of early stopping. Where nobody set
+    it, a GPU's waves are longer, so that its places are filled anew."""
 
     order: int | None = Field(default=None, ge=0)
     """Seed of a shuffle of each task's prompts before they are cut into waves; None keeps their
@@ -97,11 +101,13 @@ PROSE = Sampling(temperature=0.8, max_tokens=PROSE_MAX_TOKENS)
 
 
 def parse_engine_settings(**values: Any) -> EngineSettings:
-    """Engine settings from what a user gave.
+    """Engine settings from what a user gave; a wave of None is as if it were not given.
 
     Raises:
         WeighinError: A value is out of range; it is named.
     """
+    if values.get("wave") is None:
+        values.pop("wave", None)  # the engine tells a wave that was asked for from its own
     try:
         return EngineSettings.model_validate(values)
     except ValidationError as error:

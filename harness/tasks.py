@@ -7,10 +7,10 @@ whatever a user overrides is recorded in the run.
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.evaluate import Task
 from harness.prompts import PromptSet, load_prompt_set
 from harness.runs import Run
 from harness.settings import GREEDY, PROSE, Sampling
+from harness.waves import Task
 from metrics.errors import WeighinError
 
 

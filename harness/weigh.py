@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from harness.evaluate import Chat, Task, run_waves
+from harness.evaluate import Chat, run_waves
 from harness.progress import RunProgress
 from harness.runs import Completion, Run
 from harness.scoring import Scoring, score_run
 from harness.settings import EngineSettings
+from harness.waves import Task, Turn
 
 
 def weigh(
@@ -24,6 +25,7 @@ def weigh(
     scoring: Scoring | None = None,
     title: str | None = None,
     after_wave: Callable[[Run, Sequence[Completion]], str | None] | None = None,
+    turn: Turn | None = None,
 ) -> Run:
     """Make a run and score it; one that was stopped is gone on with.
 
@@ -37,13 +39,14 @@ def weigh(
         title: What the progress calls it; the folder's name where None.
         after_wave: Told of each wave, those that were kept before included; a reason from it ends
             the run there. What was said is kept, but an ended run is not scored: it has no summary.
+        turn: Names the task that goes on, as for `run_waves`.
 
     Raises:
         WeighinError: As `run_waves`; the waves that were kept stay.
     """
     with RunProgress(title or folder.name) as progress:
         waves = run_waves(
-            model, tasks, folder, settings=settings, chat=chat, watcher=progress.watcher
+            model, tasks, folder, settings=settings, chat=chat, watcher=progress.watcher, turn=turn
         )
         with closing(waves):
             for completions in waves:

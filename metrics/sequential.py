@@ -73,6 +73,34 @@ def refuted(
     return None
 
 
+def answers_to_refute(
+    seen: Sequence[float] | Array,
+    n_total: int,
+    *,
+    looks: Sequence[int],
+    error_rate: float,
+    spread: float = 0.0,
+) -> float:
+    """How many more numbers it takes until the claim is given up, if they are like those seen.
+
+    With mean m and square v as in `claim_z` and bound b, z passes -b after n* numbers, where
+    1 / n* = 1 / N + (m / b)^2 / v. A forecast to choose by what to look at next; not a test.
+
+    Args:
+        seen, n_total, looks, error_rate, spread: As for `refuted`.
+
+    Returns:
+        0 or more; infinite where the mean is 0 or more, and without numbers or with all.
+    """
+    values = np.asarray(seen, dtype=np.float64)
+    n = len(values)
+    if error_rate <= 0 or n == 0 or n >= n_total or float(values.mean()) > -TINY:
+        return math.inf
+    bound = pocock_bound(tuple(looks), n_total, error_rate)
+    pull = (float(values.mean()) / bound) ** 2 / _square(values, spread)
+    return max(0.0, 1 / (1 / n_total + pull) - n)
+
+
 def claim_z(seen: Sequence[float] | Array, n_total: int, spread: float = 0.0) -> float | None:
     """How many standard errors the mean of the seen numbers is from a mean of 0 over all.
 
@@ -93,9 +121,13 @@ def claim_z(seen: Sequence[float] | Array, n_total: int, spread: float = 0.0) ->
     n = len(values)
     if n == 0 or n >= n_total or float(np.abs(values).max()) < TINY:
         return None
+    return float(values.mean()) / math.sqrt(_square(values, spread) * (1 / n - 1 / n_total))
+
+
+def _square(values: Array, spread: float) -> float:
+    """v of `claim_z`: the mean square about 0, the largest counted twice, at least `spread`."""
     squares = values**2
-    own = (float(squares.sum()) + float(squares.max())) / n
-    return float(values.mean()) / math.sqrt(max(spread, own) * (1 / n - 1 / n_total))
+    return max(spread, (float(squares.sum()) + float(squares.max())) / len(values))
 
 
 def adjusted(seen: Array, expected: Array, slope: float, mean_expected: float) -> Array:

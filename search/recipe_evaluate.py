@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from harness.settings import MOST_PARALLEL
 from search.places import resolve
 
 
@@ -46,7 +47,7 @@ class Evaluate(_Record):
     """Tasks by name: `ifeval`, `mini`, `prose`, or the name under which figures of the file that
     `prompts` names are shown."""
 
-    parallel: Annotated[int, Field(ge=1)] | None = None
+    parallel: Annotated[int, Field(ge=1, le=MOST_PARALLEL)] | None = None
     """Sequences in one batch; None lets the engine choose."""
 
     thinking: bool = False

@@ -69,7 +69,7 @@ def eval_(
     gpu_layers: GpuLayers = -1,
     flash_attention: FlashAttention = "auto",
     cache_type: CacheTypeName = "f16",
-    wave: WaveSize = 64,
+    wave: WaveSize = None,
     length_gate: LengthGate = True,
     lexicon: LexiconFile = None,
     out: Annotated[

@@ -21,7 +21,7 @@ def noise(
     seed: Seed = 0,
     parallel: Parallel = None,
     threads: Threads = None,
-    wave: WaveSize = 64,
+    wave: WaveSize = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the two runs.")] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -20,6 +20,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from harness.engine.decode import Request, decode_wave
+from harness.engine.gpu import find_gpus
 from harness.engine.likelihood import likelihoods
 from harness.engine.llama import Context, EngineError, Model, quiet_log
 from harness.engine.reading import N_SLOTS, Page, Passage, read_pages
@@ -64,11 +65,12 @@ class Worker:
         import llama_cpp
 
         self.model = Model(Path(path), gpu_layers=gpu_layers)
+        gpus = find_gpus() if gpu_layers else []
         return {
             "facts": self.model.facts(),
             "metadata": self.model.metadata(),
             "system_info": llama_cpp.llama_print_system_info().decode(),
-            "gpu_offload": bool(llama_cpp.llama_supports_gpu_offload()),
+            "gpus": [asdict(gpu) for gpu in gpus],
         }
 
     def tokenize(self, texts: list[str], add_special: bool) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from pathlib import Path
 from harness.chat import ChatTemplate, ChatTemplateError
 from harness.engine.engine import Engine
 from harness.engine.llama import EngineError
-from harness.evaluate import Chat, Task, tokenize_prompts, tokens_hash
+from harness.evaluate import Chat, tokenize_prompts, tokens_hash
 from harness.gates.gates import Telling, Verdict
 from harness.prompts import Prompt
 from harness.runs import Run, RunHeader
 from harness.settings import EngineSettings
+from harness.waves import Task
 
 TOKENIZER = "tokenizer"
 TEMPLATE = "chat template"

@@ -13,8 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from harness.evaluate import Task
 from harness.settings import EngineSettings
+from harness.waves import Task
 from search.cache import file_sha256
 from search.ingredients import Ingredients
 from search.prepare import Prepared

@@ -11,9 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.comparison.figures import Figure
-from harness.evaluate import look_counts
 from harness.runs import Score
-from metrics.sequential import Refutation, adjusted, left_to_chance, refuted, reliability
+from harness.waves import look_counts
+from metrics.sequential import (
+    Refutation,
+    adjusted,
+    answers_to_refute,
+    left_to_chance,
+    refuted,
+    reliability,
+)
 from search.trials.reference import Key, Reference
 
 Array = NDArray[np.float64]
@@ -78,6 +85,22 @@ class Bar:
             spread=self.spread,
             best_rest=self._best_rest(seen),
             certain_of=surplus,
+        )
+
+    def wanting(self, seen: Mapping[Key, Score], error_rate: float) -> float:
+        """How many more answers it takes until the bar is missed, if they are like those so far.
+
+        0 where it is missed already, infinite where nothing says that it will be.
+        """
+        if self.missed(seen, error_rate) is not None:
+            return 0.0
+        own = self._own(seen)
+        return answers_to_refute(
+            self._adjusted(self._surplus(seen, own), own),
+            len(self.keys),
+            looks=self.looks,
+            error_rate=error_rate,
+            spread=self.spread,
         )
 
     def estimate(self, seen: Mapping[Key, Score]) -> float:

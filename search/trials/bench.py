@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 from harness.comparison.compare import compare_runs
 from harness.comparison.records import Comparison
 from harness.console import note
-from harness.evaluate import Chat, Task
+from harness.evaluate import Chat
 from harness.machine import this_machine
 from harness.prompts import Half, half, load_prompt_set, take
 from harness.runs import Completion, Run
 from harness.settings import EngineSettings, default_threads
 from harness.tasks import task_of
+from harness.waves import Task, Turn
 from harness.weigh import weigh
 from metrics.errors import WeighinError
 from search.errors import StudyError
@@ -160,6 +161,7 @@ class Bench:
         *,
         settings: EngineSettings | None = None,
         after_wave: Callable[[Run, Sequence[Completion]], str | None] | None = None,
+        turn: Turn | None = None,
     ) -> Run:
         """Run one GGUF on the study's questions and score it; what is there already is kept.
 
@@ -169,6 +171,7 @@ class Bench:
             title: What to call it on the screen.
             settings: Of the engine; by default those that the baseline was run with.
             after_wave: Told of every wave; a reason from it ends the run there.
+            turn: Names the task that goes on, after every wave.
         """
         if (folder / "summary.json").is_file():
             return Run.open(folder)
@@ -184,6 +187,7 @@ class Bench:
             chat=self.chat,
             title=title,
             after_wave=after_wave,
+            turn=turn,
         )
 
     def compare(self, run: Run) -> Comparison:
@@ -251,7 +255,7 @@ class Bench:
     def settings_of_baseline(self) -> EngineSettings:
         """As the baseline was run: how many answers share a batch hangs on a machine's memory."""
         engine = self.baseline_run().header().engine
-        return self.settings.model_copy(update={"parallel": engine.parallel})
+        return self.settings.model_copy(update={"parallel": engine.parallel, "wave": engine.wave})
 
     def _is_of_this(self, run: Run) -> bool:
         header = run.header()

@@ -7,7 +7,7 @@ what the study is bound to. Knows the study's folder; nothing of trials.
 from dataclasses import replace
 from pathlib import Path
 
-from harness.evaluate import Task
+from harness.waves import Task
 from search.errors import StudyError
 from search.fisher.overlap import check_overlap
 from search.prepare import prepare

@@ -1,11 +1,13 @@
 """Rungs: a trial watched wave by wave, and stopped when it has lost.
 
-Scores of the trial, of the baseline and of the runs to beat in; a reason to stop, or none, out.
+Scores of the trial, of the baseline and of the runs to beat in; a reason to stop, or none, out, and
+which task is best asked next.
 A trial is worth finishing while it can keep every constraint and beat the leader (with several
 objectives: while no run of the front is better in all of them). Each of these is a bar, tested at
 the run's looks; they share the error rate. Knows nothing of models, builds or Optuna.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -113,6 +115,30 @@ class Rungs:
                 names = " and ".join(objective.metric for objective in self._objectives)
                 return f"{names}: {BEATEN[how]} the leader's ({after})"
         return None
+
+    def ask_next(self, tasks: Sequence[str]) -> str:
+        """The task to go on with: the one whose answers are the shortest way to a stop.
+
+        Every bar's test sees its own task's answers in their order, whatever is asked between
+        them, so the error rate holds. What is nearest is judged by `Bar.wanting`; while nothing
+        points to a stop, the tasks take turns.
+
+        Args:
+            tasks: Those with answers left, the one whose turn it is first.
+        """
+        begun = {key[0] for key in self.seen}
+        fresh = [task for task in tasks if task not in begun]
+        if fresh:
+            return fresh[0]
+        nearest = dict.fromkeys(tasks, math.inf)
+        for row in [*([bar] for bar in self._kept.values() if bar is not None), *self._to_reach]:
+            wanting: dict[str, float] = {}
+            for bar in row:  # it stops the trial when all of its bars are missed
+                more = bar.wanting(self.seen, self.error_rate)
+                wanting[bar.task] = max(more, wanting.get(bar.task, 0.0))
+            for task in nearest.keys() & wanting.keys():
+                nearest[task] = min(nearest[task], sum(wanting.values()))
+        return min(tasks, key=lambda task: nearest[task])
 
     @property
     def told(self) -> Told:

@@ -149,7 +149,9 @@ class TrialWeigher:
                 given.check()
             return reason
 
-        run = self.bench.weigh(gguf, folder, f"trial {given.number}", after_wave=after_wave)
+        run = self.bench.weigh(
+            gguf, folder, f"trial {given.number}", after_wave=after_wave, turn=rungs.ask_next
+        )
         header = run.header()
         cost = (header.usage.n_tokens, header.usage.seconds + build_s)
         if reason is None:

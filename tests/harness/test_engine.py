@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
+import psutil
 import pytest
 
 from harness.engine.engine import Engine
+from harness.engine.gpu import Gpu, _ggml, _gpu, find_gpus
 from harness.engine.llama import EngineError
-from harness.settings import GREEDY, EngineSettings, Sampling
+from harness.settings import GREEDY, MOST_PARALLEL, EngineSettings, Sampling, parse_engine_settings
+from metrics.errors import WeighinError
 
 pytestmark = pytest.mark.model
 
@@ -128,3 +132,44 @@ def test_what_is_no_model_is_refused(smollm2_gguf: Path, tmp_path: Path) -> None
         EngineError, match=r"cut\.gguf: llama\.cpp cannot load it; its log ends: .+"
     ):
         Engine(cut, EngineSettings(), log=tmp_path / "l.log")
+
+
+def test_a_gpu_is_given_as_many_sequences_as_its_memory_holds(engine: Engine) -> None:
+    # keys and values of 30 layers with 3 heads of 64, in two bytes each: SmolLM2-135M's
+    sequence = 256 * 2 * 2 * 30 * 3 * 64
+    weights = engine.facts["tensor_bytes"]
+    asked, engine.asked = engine.asked, EngineSettings(threads=1)
+    try:
+        engine.gpus = [Gpu("one", weights), Gpu("two", 2 * 41 * sequence)]
+        opened = engine.open(256)
+        # half of what the weights leave holds 41: 40 answers and their prefix
+        assert (opened.parallel, opened.wave) == (40, 160)
+        engine.gpus = [Gpu("small", weights + sequence)]
+        assert (engine.open(256).parallel, engine.open(256).wave) == (1, 64)
+        engine.gpus = [Gpu("large", 2**40)]
+        engine.asked = EngineSettings(threads=1, wave=8, parallel=4)
+        assert engine.open(256).wave == 8
+        engine.gpus, engine.asked = [], EngineSettings(threads=1)
+        assert (engine.open(256).parallel, engine.open(256).wave) == (16, 64)
+    finally:
+        engine.gpus, engine.asked = [], asked
+        engine.open(256)
+
+
+def test_the_most_sequences_that_may_be_asked_for_can_be_opened(
+    smollm2_gguf: Path, tmp_path: Path
+) -> None:
+    settings = EngineSettings(parallel=MOST_PARALLEL, threads=1)
+    with Engine(smollm2_gguf, settings, log=tmp_path / "l.log") as engine:
+        assert engine.open(256).parallel == MOST_PARALLEL
+    with pytest.raises(WeighinError, match=r"--parallel: .*255"):
+        parse_engine_settings(parallel=MOST_PARALLEL + 1)
+
+
+def test_ggml_tells_of_its_devices() -> None:
+    ggml = _ggml()
+    devices = [ggml.ggml_backend_dev_get(i) for i in range(ggml.ggml_backend_dev_count())]
+    (cpu,) = (device for device in devices if ggml.ggml_backend_dev_type(device) == 0)
+    assert _gpu(ggml, cpu).total_bytes == pytest.approx(psutil.virtual_memory().total, rel=0.01)
+    assert _gpu(ggml, cpu).name
+    assert bool(find_gpus()) == bool(llama_cpp.llama_supports_gpu_offload())

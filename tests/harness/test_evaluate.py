@@ -8,16 +8,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from harness.engine.llama import EngineError
-from harness.evaluate import Task, check_gguf, plan_waves
+from harness.evaluate import Chat, check_gguf, run_waves
 from harness.prompts import load_prompt_set
-from harness.runs import Run
-from harness.settings import GREEDY, parse_engine_settings
+from harness.runs import Completion, Run
+from harness.settings import GREEDY, EngineSettings, parse_engine_settings
+from harness.waves import Task, Turn, in_turn, plan_waves
 from metrics.errors import WeighinError
 
 ARGUMENTS = ["--tasks", "mini,prose", "--limit", "6", "--max-tokens", "12", "--wave", "3"]
@@ -73,6 +76,53 @@ def test_looks_bring_every_task_to_the_same_share() -> None:
 def test_a_task_of_one_prompt_is_done_at_the_first_look() -> None:
     waves = plan_waves([Task(load_prompt_set("mini", limit=1), GREEDY)], 4, looks=(0.1, 0.5))
     assert [len(w.asks) for w in waves] == [1]
+
+
+def test_waves_keep_to_the_plan_or_to_whoever_names_the_turn() -> None:
+    planned = ["a", "b", "a", "b", "b"]
+    assert list(in_turn(planned)) == [0, 1, 2, 3, 4]
+    asked: list[Sequence[str]] = []
+
+    def last_first(tasks: Sequence[str]) -> str:
+        asked.append(tasks)
+        return tasks[-1]
+
+    # a task's own waves stay in their order; one task alone is not asked about
+    assert list(in_turn(planned, last_first)) == [1, 3, 4, 0, 2]
+    assert asked == [("a", "b")] * 3
+    # whose turn it is stands first
+    asked.clear()
+    assert list(in_turn(planned, lambda tasks: (asked.append(tasks), tasks[0])[1])) == [*range(5)]
+    assert asked == [("a", "b"), ("b", "a"), ("a", "b")]
+
+
+@pytest.mark.model
+def test_another_turn_gives_the_same_answers_and_is_gone_on_with(
+    smollm2_gguf: Path, tmp_path: Path
+) -> None:
+    mini, prose = load_prompt_set("mini", limit=4), load_prompt_set("prose", limit=4)
+    sampling = GREEDY.model_copy(update={"max_tokens": 8})
+    tasks = [Task(mini, sampling), Task(prose, sampling)]
+    settings = EngineSettings(parallel=2, wave=2, threads=1, context=1536)
+
+    def made(folder: Path, turn: Turn | None, n_waves: int = 99) -> list[Completion]:
+        waves = run_waves(smollm2_gguf, tasks, folder, settings=settings, chat=Chat(), turn=turn)
+        with closing(waves):
+            for _ in zip(range(n_waves), waves, strict=False):
+                pass
+        return Run(folder).completions()
+
+    plain = made(tmp_path / "plain", None)
+    turned = made(tmp_path / "turned", lambda tasks: tasks[-1])
+    assert [c.task for c in turned] == ["prose"] * 4 + ["mini"] * 4
+    assert turned == plain[4:] + plain[:4]
+    # begun with prose, then left to the plan: what was kept is not asked again
+    assert len(made(tmp_path / "half", lambda tasks: tasks[-1], n_waves=1)) == 2
+    assert [c.task for c in made(tmp_path / "half", None)] == [
+        *["prose"] * 2,
+        *["mini"] * 4,
+        *["prose"] * 2,
+    ]
 
 
 @pytest.mark.parametrize("looks", [(0.5, 0.25), (0.0,), (1.5,), (0.5, 0.5)])

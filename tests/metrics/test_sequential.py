@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from metrics.sequential import (
     adjusted,
+    answers_to_refute,
     claim_z,
     crossing_probability,
     left_to_chance,
@@ -180,3 +181,31 @@ def test_a_claim_far_from_the_truth_is_given_up_early() -> None:
         found = (n for n in looks if refuted(order[:n], 256, looks=looks, error_rate=0.05))
         ended.append(next(found, 256))
     assert np.mean(ended) < 0.3 * 256
+
+
+def test_the_way_to_a_refutation_by_hand() -> None:
+    # one look of 10 at 5 %: bound 1.645; mean -1/2, square 3/4; 1 / (0.01 + 0.0924 / 0.75) - 4
+    wanting = answers_to_refute([-1, -1, 0, 0], 100, looks=[10], error_rate=0.05)
+    bound = pocock_bound((10,), 100, 0.05)
+    assert wanting == pytest.approx(1 / (0.01 + (0.5 / bound) ** 2 / 0.75) - 4)
+    assert wanting == pytest.approx(3.51, abs=0.005)
+    # past the bound already, though not at a look
+    assert answers_to_refute([-1.0] * 20, 100, looks=[10], error_rate=0.05) == 0
+
+
+def test_nothing_leads_to_a_refutation_of_what_holds_so_far() -> None:
+    for seen, error_rate in (([], 0.05), ([1, -1], 0.05), ([-1, -1], 0.05), ([-1], 0.0)):
+        assert answers_to_refute(seen, 2, looks=[1], error_rate=error_rate) == math.inf
+
+
+@given(st.lists(st.floats(-1, 0.5), min_size=4, max_size=40))
+def test_as_many_numbers_like_those_seen_bring_z_to_the_bound(seen: list[float]) -> None:
+    n_total, looks = 10**6, (50, 100)
+    wanting = answers_to_refute(seen, n_total, looks=looks, error_rate=0.05)
+    if 0 < wanting < math.inf:
+        z = claim_z(seen, n_total)
+        assert z is not None
+        # z grows with the root of 1 / (1/n - 1/N)
+        n = len(seen)
+        grown = math.sqrt((1 / n - 1 / n_total) / (1 / (n + wanting) - 1 / n_total))
+        assert z * grown == pytest.approx(-pocock_bound(looks, n_total, 0.05), rel=1e-6)

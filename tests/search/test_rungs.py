@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.evaluate import wave_positions
 from harness.runs import Score
+from harness.waves import in_turn, wave_positions
 from metrics.ifeval import IfevalScore
 from search.study.objective import parse_constraint, parse_objectives
 from search.trials.reference import Reference
@@ -83,6 +83,53 @@ BASE = run(RNG.random(N_PASSES) < 0.4, RNG.uniform(20, 60, N_PROSE))
 LEADER = run(
     [s.ifeval.prompt_strict for s in BASE if s.ifeval], [s.prose.H + 9 for s in BASE if s.prose]
 )
+
+
+def asked(rungs: Rungs, scores: Sequence[Score], seed: int = 0) -> tuple[list[str], str | None]:
+    """Whose waves a run that asks the rungs what comes next was given, and why it was stopped."""
+    planned = list(waves(scores, seed))
+    names: list[str] = []
+    for place in in_turn([wave[0].task for wave in planned], rungs.ask_next):
+        names.append(planned[place][0].task)
+        reason = rungs.see(planned[place])
+        if reason is not None:
+            return names, reason
+    return names, None
+
+
+def test_the_task_that_is_losing_is_asked_on() -> None:
+    passes = [s.ifeval.prompt_strict for s in LEADER if s.ifeval]
+    h = [s.prose.H for s in LEADER if s.prose]
+    names, reason = asked(watch(BASE, [LEADER]), run(passes, [each - 12 for each in h]))
+    assert reason is not None and reason.startswith("h_delta")
+    assert names[:2] == ["ifeval", "prose"] and set(names[2:]) == {"prose"}
+    failing = run([p and i % 3 == 0 for i, p in enumerate(passes)], [each + 5 for each in h])
+    names, reason = asked(watch(BASE, [LEADER]), failing)
+    assert reason is not None and reason.startswith(PASSES)
+    assert names[:2] == ["ifeval", "prose"] and set(names[2:]) <= {"ifeval"}
+
+
+def test_tasks_take_turns_while_nothing_is_lost() -> None:
+    better = run([1] * N_PASSES, [100.0] * N_PROSE)
+    names, reason = asked(watch(BASE, [LEADER]), better)
+    assert reason is None
+    assert names == [wave[0].task for wave in waves(better)]
+
+
+def test_asking_where_a_stop_is_nearest_stops_no_more_of_what_clears_its_bars() -> None:
+    """A trial that is as good as what it is held against, and not better, is stopped by chance."""
+    error_rate, n, stopped = 0.1, 400, 0
+    rng = np.random.default_rng(7)
+    passes = [s.ifeval.prompt_strict for s in LEADER if s.ifeval]
+    h = np.array([s.prose.H for s in LEADER if s.prose])
+    for seed in range(n):
+        # other passes and another H answer by answer, the same sums
+        noise = rng.normal(0, 8, N_PROSE)
+        equal = run(rng.permutation(passes), h + noise - noise.mean())
+        stopped += asked(watch(BASE, [LEADER], error_rate=error_rate), equal, seed)[1] is not None
+    # three standard errors above the rate
+    assert stopped / n <= error_rate + 3 * np.sqrt(error_rate * (1 - error_rate) / n)
+    assert stopped > 0  # the test can fail
 
 
 def test_a_trial_that_fails_every_prompt_is_stopped_at_the_first_looks() -> None:
