@@ -65,8 +65,8 @@ class EngineSettings(BaseModel):
 
     looks: tuple[float, ...] = ()
     """Shares of each task's answers, rising, 1 at most, after which the run may be judged and
-    stopped: every task is brought to a share before any goes beyond it. Empty runs the tasks one
-    after the other."""
+    stopped: unless somebody names the task to go on with, every task is brought to a share before
+    any goes beyond it. Empty runs the tasks one after the other."""
 
     @field_validator("looks")
     @classmethod
