@@ -33,7 +33,7 @@ from search.merging.blocks import blocks_of
 from search.merging.merge import TensorMerge
 from search.numbers import numbers_for
 from search.prepare import prepare
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 from search.tensors.checkpoint import Checkpoint, open_checkpoint
 from search.tensors.names import layer_of, layouts
 

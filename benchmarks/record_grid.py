@@ -17,7 +17,8 @@ from harness.runs import Run, write_whole
 from metrics.errors import WeighinError
 from search.errors import RecipeError
 from search.proposing.space import Point, grid_points
-from search.recipe import Recipe, load_recipe
+from search.recipe import Recipe
+from search.recipe_file import load_recipe
 from search.trials.bench import BASELINE, Bench
 from search.trials.joining import bench_parts, make_bench
 

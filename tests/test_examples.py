@@ -18,7 +18,7 @@ from safetensors import safe_open
 from harness.ifeval_set import INSTRUCTION_KWARGS
 from harness.prompts import load_prompt_set
 from metrics.ifeval import score
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 
 DEMO = Path(__file__).parents[1] / "examples" / "smollm2"
 ADAPTERS = sorted(path.parent for path in DEMO.glob("adapters/*/adapter_config.json"))

@@ -32,7 +32,7 @@ def best(
     """Write the build that a study comes to: the very bytes that were scored, or nothing."""
     from search.board.confirmed import confirmation_lines
     from search.confirmation.winner import trial_of, winner_of, write_build
-    from search.recipe import load_recipe
+    from search.recipe_file import load_recipe
     from search.study.storage import storage_errors
 
     study, folder = opened_study(place, storage)

@@ -51,7 +51,7 @@ def build(
     """Build one merge as the GGUF that would ship."""
     from search.build import build as build_gguf
     from search.numbers import parse_numbers
-    from search.recipe import load_recipe
+    from search.recipe_file import load_recipe
 
     loaded = load_recipe(recipe)
     result = build_gguf(
@@ -80,7 +80,7 @@ def inspect(
     if path.suffix in (".yaml", ".yml"):
         from search.numbers import parse_numbers
         from search.preview import preview, preview_lines
-        from search.recipe import load_recipe
+        from search.recipe_file import load_recipe
 
         shown = preview(load_recipe(path), parse_numbers(param or []), n_threads=threads)
         if json:

@@ -44,7 +44,7 @@ def search(
     as_json: JsonFlag = False,
 ) -> None:
     """Search for the best merge; the same command goes on where it stopped."""
-    from search.recipe import load_recipe
+    from search.recipe_file import load_recipe
     from search.study.study import default_url, open_study
     from search.trials.joining import attach, bench_parts, make_bench
 
@@ -81,7 +81,7 @@ def worker(
     as_json: JsonFlag = False,
 ) -> None:
     """Help a search from another process or machine, until its trials are spent."""
-    from search.recipe import load_recipe
+    from search.recipe_file import load_recipe
     from search.study.study import load_study
     from search.trials.joining import open_bench
 

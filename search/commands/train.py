@@ -174,7 +174,7 @@ def _task(wanted: _Wanted) -> "tuple[TrainingTask, None]":
 
 def _recipe_task(path: Path, wanted: _Wanted) -> "tuple[TrainingTask, Path]":
     """What a recipe asks for, flags put over it, and the folder where a search looks for it."""
-    from search.recipe import load_recipe
+    from search.recipe_file import load_recipe
     from search.tensors.checkpoint import open_checkpoint
     from search.training.trained_heal import TrainedHeal
 

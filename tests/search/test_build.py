@@ -19,7 +19,8 @@ from search.export.gguf_file import GgufFile, read_gguf
 from search.export.llama_child import quantize_file
 from search.merging.slerp import coefficients, products
 from search.prepare import prepare
-from search.recipe import Recipe, load_recipe
+from search.recipe import Recipe
+from search.recipe_file import load_recipe
 from search.tensors.checkpoint import Checkpoint
 from search.tensors.names import layer_of
 from tests.search.masks import make_fisher, make_subspace

@@ -14,7 +14,7 @@ from search.errors import FisherError, RecipeError
 from search.fisher.file import FisherHeader
 from search.fisher.overlap import check_overlap, overlap_note, shared_prompts
 from search.fisher.prompts import Asked, make_examples, read_asked, template_of
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 from search.tensors.checkpoint import Checkpoint
 from search.tensors.text_model import load_tokenizer
 from tests.search.masks import make_fisher as make_fisher_file

@@ -14,7 +14,7 @@ from search.errors import BuildError, IngredientError, TemplateError
 from search.export.gguf_file import read_gguf
 from search.fisher.file import FisherFile, read_layer_importance
 from search.ingredients import open_ingredients
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 from search.subspace.file import SubspaceFile
 from search.tensors.checkpoint import Checkpoint, find_source
 from search.tensors.names import canonical

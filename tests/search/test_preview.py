@@ -10,7 +10,8 @@ import torch
 from search.errors import IngredientError
 from search.merging.adapter import Adapter
 from search.preview import preview, preview_lines
-from search.recipe import Recipe, load_recipe
+from search.recipe import Recipe
+from search.recipe_file import load_recipe
 from search.tensors.checkpoint import Checkpoint
 from search.tensors.names import layer_of
 from tests.search.masks import make_fisher, make_subspace

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from search.errors import StudyError
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 from search.study.study import TrialRow, load_study
 from search.trials.joining import open_bench
 

@@ -6,7 +6,8 @@ import pytest
 
 from search.errors import RecipeError
 from search.numbers import numbers_for, parse_numbers
-from search.recipe import Choices, Range, load_recipe
+from search.recipe import Choices, Range
+from search.recipe_file import load_recipe
 
 FULL = """\
 it: google/gemma-4-E4B-it            # hub id or folder

@@ -10,7 +10,7 @@ from search.baseline import make_baseline
 from search.build import build
 from search.export.gguf_file import read_gguf
 from search.merging.adapter import Adapter
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 from search.tensors.checkpoint import Checkpoint
 from tests.search.models import make_adapter, peft_quiet
 

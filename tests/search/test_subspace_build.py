@@ -19,7 +19,7 @@ from search.fisher.file import FisherFile
 from search.ingredients import open_ingredients
 from search.merging.factors import Factors
 from search.merging.mask import mask, share_inside
-from search.recipe import load_recipe
+from search.recipe_file import load_recipe
 from search.subspace import build as subspace_build
 from search.subspace.build import MatrixResult, build_subspace
 from search.subspace.file import SubspaceFile

@@ -22,7 +22,8 @@ from search.merging.merge import TensorMerge
 from search.numbers import numbers_for
 from search.prepare import prepare
 from search.preview import preview
-from search.recipe import Recipe, load_recipe
+from search.recipe import Recipe
+from search.recipe_file import load_recipe
 from search.tensors.checkpoint import Checkpoint
 from tests.search.masks import make_fisher, make_subspace
 from tests.search.models import CHAT_TEMPLATE

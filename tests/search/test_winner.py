@@ -96,7 +96,7 @@ def test_best_writes_the_bytes_that_were_scored_or_nothing(
     from search.build import build
     from search.export.hf import export_hf
     from search.prepare import prepare
-    from search.recipe import load_recipe
+    from search.recipe_file import load_recipe
 
     ready = prepare(load_recipe(asked))
     made = build(ready, row.params, tmp_path / "reference.gguf")
