@@ -197,6 +197,15 @@ def _run(
         for i, task in enumerate(tasks)
     ]
     usage = run.header().usage
+    if usage.n_tokens != (n_kept := sum(c.n_tokens for c in kept)):
+        # killed after a wave's answers were written and before they were counted
+        usage = usage.model_copy(
+            update={
+                "n_tokens": n_kept,
+                "n_prompt_tokens": sum(c.n_prompt_tokens for c in kept),
+            }
+        )
+        run.write_header(header.model_copy(update={"usage": usage}))
     start = 0
 
     def go_on(names: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ import pytest
 from harness.engine.llama import EngineError
 from harness.evaluate import Chat, check_gguf, run_waves
 from harness.prompts import load_prompt_set
-from harness.runs import Completion, Run
+from harness.runs import Completion, Run, Usage
 from harness.settings import GREEDY, EngineSettings, parse_engine_settings
 from harness.waves import Task, Turn, in_turn, plan_waves
 from metrics.errors import WeighinError
@@ -118,11 +118,16 @@ def test_another_turn_gives_the_same_answers_and_is_gone_on_with(
     assert turned == plain[4:] + plain[:4]
     # begun with prose, then left to the plan: what was kept is not asked again
     assert len(made(tmp_path / "half", lambda tasks: tasks[-1], n_waves=1)) == 2
+    # killed between the answers and their count: they are counted when it goes on
+    half = Run(tmp_path / "half")
+    half.write_header(half.header().model_copy(update={"usage": Usage()}))
     assert [c.task for c in made(tmp_path / "half", None)] == [
         *["prose"] * 2,
         *["mini"] * 4,
         *["prose"] * 2,
     ]
+    assert half.header().usage.n_tokens == sum(c.n_tokens for c in plain)
+    assert half.header().usage.n_prompt_tokens == sum(c.n_prompt_tokens for c in plain)
 
 
 @pytest.mark.parametrize("looks", [(0.5, 0.25), (0.0,), (1.5,), (0.5, 0.5)])
