@@ -196,15 +196,10 @@ def _run(
         {p.id: t for p, t in zip(task.prompts.prompts, tokens[i], strict=True)}
         for i, task in enumerate(tasks)
     ]
-    usage = run.header().usage
-    if usage.n_tokens != (n_kept := sum(c.n_tokens for c in kept)):
+    counted = run.header().usage
+    usage = _usage(kept, counted.seconds)
+    if usage != counted:
         # killed after a wave's answers were written and before they were counted
-        usage = usage.model_copy(
-            update={
-                "n_tokens": n_kept,
-                "n_prompt_tokens": sum(c.n_prompt_tokens for c in kept),
-            }
-        )
         run.write_header(header.model_copy(update={"usage": usage}))
     start = 0
 
@@ -234,16 +229,20 @@ def _run(
             for a, g in zip(wave.asks, generated, strict=True)
         ]
         kept = kept[:start] + fresh
-        usage = Usage(
-            n_prompt_tokens=usage.n_prompt_tokens + sum(c.n_prompt_tokens for c in fresh),
-            n_tokens=usage.n_tokens + sum(c.n_tokens for c in fresh),
-            seconds=round(usage.seconds + time.perf_counter() - began, 3),
-        )
+        usage = _usage(kept, round(usage.seconds + time.perf_counter() - began, 3))
         run.write_completions(kept)
         run.write_header(header.model_copy(update={"usage": usage}))
         watcher.wave(end, sum(c.n_tokens for c in fresh))
         yield fresh
         start = end
+
+
+def _usage(completions: Sequence[Completion], seconds: float) -> Usage:
+    return Usage(
+        n_prompt_tokens=sum(c.n_prompt_tokens for c in completions),
+        n_tokens=sum(c.n_tokens for c in completions),
+        seconds=seconds,
+    )
 
 
 def _require_generator(engine: Engine, model: Path) -> None:
